@@ -1,0 +1,341 @@
+//! The Docker daemon: what testcontainers has no word for, in one place.
+//!
+//! Everything a run makes carries the run's labels. A run removes its own things when it ends, however it ends, and the
+//! things of runs that were killed before they could ([`Daemon::sweep_dead`]).
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs::File,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use anyhow::{Context as _, anyhow, bail};
+use bollard::{
+    Docker,
+    container::LogOutput,
+    exec::{StartExecOptions, StartExecResults},
+    models::{ContainerCreateBody, ExecConfig, HostConfig, NetworkCreateRequest, VolumeCreateRequest},
+    query_parameters::{
+        ListContainersOptionsBuilder, ListNetworksOptionsBuilder, ListVolumesOptionsBuilder, LogsOptionsBuilder,
+        RemoveContainerOptionsBuilder, RemoveVolumeOptionsBuilder, StatsOptionsBuilder, WaitContainerOptionsBuilder,
+    },
+};
+use futures::{Stream, StreamExt as _, TryStreamExt as _};
+
+/// On everything that any run makes.
+const RUN: &str = "synapse-upgrades.run";
+/// The lock file that the run holds for as long as it lives.
+const LOCK: &str = "synapse-upgrades.lock";
+/// The machine on which the lock file lies.
+const HOST: &str = "synapse-upgrades.host";
+
+/// The network of the deployment that it belongs to, which names the deployment.
+const SITE: &str = "synapse-upgrades.site";
+
+/// A connection to the daemon, on behalf of one run.
+#[derive(Clone, Debug)]
+pub(crate) struct Daemon(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    docker: Docker,
+    run: String,
+    lock_path: PathBuf,
+    /// Held, not read: its lock says that the run lives.
+    _lock: File,
+}
+
+/// What a command inside a container left.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Output {
+    /// Exit status.
+    pub status: i64,
+    /// Standard output.
+    pub stdout: String,
+    /// Standard error.
+    pub stderr: String,
+}
+
+impl Output {
+    /// Standard output, if the command succeeded; otherwise an error that shows what it said.
+    pub fn ok(self) -> anyhow::Result<String> {
+        if self.status == 0 {
+            Ok(self.stdout)
+        } else {
+            bail!("the command exited with status {}: {}{}", self.status, self.stdout, self.stderr)
+        }
+    }
+}
+
+impl Daemon {
+    /// Connects, and takes the lock that says this run lives.
+    pub(crate) async fn connect(run: &str, directory: &Path) -> anyhow::Result<Self> {
+        let docker = Docker::connect_with_defaults().map_err(explain)?;
+        let docker = docker.negotiate_version().await.map_err(explain)?;
+        let lock_path = directory.join(".lock");
+        let lock = File::create(&lock_path).with_context(|| format!("cannot write {}", lock_path.display()))?;
+        lock.lock().with_context(|| format!("cannot lock {}", lock_path.display()))?;
+        let lock_path = lock_path.canonicalize().unwrap_or(lock_path);
+        Ok(Self(Arc::new(Inner { docker, run: run.to_owned(), lock_path, _lock: lock })))
+    }
+
+    /// Docker's version, for the report.
+    pub(crate) async fn version(&self) -> anyhow::Result<String> {
+        let version = self.0.docker.version().await.map_err(explain)?;
+        Ok(version.version.unwrap_or_else(|| "unknown".to_owned()))
+    }
+
+    /// The labels of what this run makes, for one site or for all.
+    pub(crate) fn labels(&self, site: Option<&str>) -> BTreeMap<String, String> {
+        let mut labels = BTreeMap::from([
+            (RUN.to_owned(), self.0.run.clone()),
+            (LOCK.to_owned(), self.0.lock_path.display().to_string()),
+            (HOST.to_owned(), host()),
+        ]);
+        labels.extend(site.map(|site| (SITE.to_owned(), site.to_owned())));
+        labels
+    }
+
+    /// A name that no other run on this daemon has.
+    pub(crate) fn name(&self, suffix: &str) -> String {
+        format!("synapse-upgrades-{}-{suffix}", self.0.run)
+    }
+
+    pub(crate) async fn create_volume(&self, name: &str, site: Option<&str>) -> anyhow::Result<()> {
+        let request = VolumeCreateRequest {
+            name: Some(name.to_owned()),
+            labels: Some(self.labels(site).into_iter().collect()),
+            ..Default::default()
+        };
+        self.0.docker.create_volume(request).await.map_err(explain)?;
+        Ok(())
+    }
+
+    /// A network whose containers see each other and the host's loopback ports, and nothing beyond: without
+    /// masquerading no answer finds its way back.
+    pub(crate) async fn create_network(&self, name: &str) -> anyhow::Result<()> {
+        let request = NetworkCreateRequest {
+            name: name.to_owned(),
+            driver: Some("bridge".to_owned()),
+            options: Some([("com.docker.network.bridge.enable_ip_masquerade".to_owned(), "false".to_owned())].into()),
+            labels: Some(self.labels(Some(name)).into_iter().collect()),
+            ..Default::default()
+        };
+        self.0.docker.create_network(request).await.map_err(explain)?;
+        Ok(())
+    }
+
+    /// Waits until a container's process ends; gives its exit status.
+    pub(crate) async fn wait(&self, container: &str) -> anyhow::Result<i64> {
+        let options = WaitContainerOptionsBuilder::default().condition("not-running").build();
+        match self.0.docker.wait_container(container, Some(options)).next().await {
+            Some(Ok(response)) => Ok(response.status_code),
+            // bollard makes an error of a status other than zero.
+            Some(Err(bollard::errors::Error::DockerContainerWaitError { code, .. })) => Ok(code),
+            Some(Err(error)) => Err(explain(error)),
+            None => bail!("Docker did not say how container {container} ended"),
+        }
+    }
+
+    /// Was the container's process killed for want of memory?
+    pub(crate) async fn out_of_memory(&self, container: &str) -> anyhow::Result<bool> {
+        let state = self.0.docker.inspect_container(container, None).await.map_err(explain)?.state;
+        Ok(state.and_then(|state| state.oom_killed).unwrap_or(false))
+    }
+
+    /// CPU seconds that a running container has used; `None` once it has ended.
+    pub(crate) async fn cpu_seconds(&self, container: &str) -> anyhow::Result<Option<f64>> {
+        let options = StatsOptionsBuilder::default().stream(false).one_shot(true).build();
+        let stats = self.0.docker.stats(container, Some(options)).try_next().await.map_err(explain)?;
+        let nanoseconds = stats
+            .and_then(|stats| stats.cpu_stats)
+            .and_then(|cpu| cpu.cpu_usage)
+            .and_then(|usage| usage.total_usage)
+            .filter(|&usage| usage > 0);
+        #[expect(clippy::cast_precision_loss, reason = "nanoseconds of CPU stay far below 2^52")]
+        Ok(nanoseconds.map(|nanoseconds| nanoseconds as f64 / 1e9))
+    }
+
+    /// Runs a command inside a running container.
+    pub(crate) async fn exec(&self, container: &str, command: &[&str]) -> anyhow::Result<Output> {
+        let config = ExecConfig {
+            cmd: Some(command.iter().map(|&word| word.to_owned()).collect()),
+            attach_stdout: Some(true),
+            attach_stderr: Some(true),
+            ..Default::default()
+        };
+        let exec = self.0.docker.create_exec(container, config).await.map_err(explain)?.id;
+        let started = self.0.docker.start_exec(&exec, None::<StartExecOptions>).await.map_err(explain)?;
+        let StartExecResults::Attached { output, .. } = started else { bail!("Docker detached a command") };
+        let (stdout, stderr) = collect(output).await?;
+        let status = self.0.docker.inspect_exec(&exec).await.map_err(explain)?.exit_code;
+        Ok(Output {
+            status: status.ok_or_else(|| anyhow!("Docker did not say how `{}` ended", command.join(" ")))?,
+            stdout,
+            stderr,
+        })
+    }
+
+    /// Runs `python` of an image once, with a volume at `/data`, and removes the container.
+    pub(crate) async fn run_once(&self, image: &str, volume: &str, arguments: &[&str]) -> anyhow::Result<Output> {
+        let body = ContainerCreateBody {
+            image: Some(image.to_owned()),
+            entrypoint: Some(vec!["python".to_owned()]),
+            cmd: Some(arguments.iter().map(|&word| word.to_owned()).collect()),
+            user: Some("0".to_owned()),
+            labels: Some(self.labels(None).into_iter().collect()),
+            network_disabled: Some(true),
+            host_config: Some(HostConfig { binds: Some(vec![format!("{volume}:/data")]), ..Default::default() }),
+            ..Default::default()
+        };
+        let id = self.0.docker.create_container(None, body).await.map_err(explain)?.id;
+        let outcome = async {
+            self.0.docker.start_container(&id, None).await.map_err(explain)?;
+            let status = self.wait(&id).await?;
+            let options = LogsOptionsBuilder::default().stdout(true).stderr(true).build();
+            let (stdout, stderr) = collect(self.0.docker.logs(&id, Some(options))).await?;
+            Ok(Output { status, stdout, stderr })
+        }
+        .await;
+        let options = RemoveContainerOptionsBuilder::default().force(true).v(true).build();
+        ignore_missing(self.0.docker.remove_container(&id, Some(options)).await)?;
+        outcome
+    }
+
+    /// Unpacks a tar archive into a container's directory.
+    pub(crate) async fn upload(&self, container: &str, directory: &str, archive: Vec<u8>) -> anyhow::Result<()> {
+        let options = bollard::query_parameters::UploadToContainerOptionsBuilder::default().path(directory).build();
+        let body = bollard::body_full(archive.into());
+        self.0.docker.upload_to_container(container, Some(options), body).await.map_err(explain)
+    }
+
+    /// A file or directory of a container, as a tar archive.
+    pub(crate) async fn download(&self, container: &str, path: &str) -> anyhow::Result<Vec<u8>> {
+        let options = bollard::query_parameters::DownloadFromContainerOptionsBuilder::default().path(path).build();
+        let mut archive = Vec::new();
+        let mut parts = self.0.docker.download_from_container(container, Some(options));
+        while let Some(part) = parts.try_next().await.map_err(explain)? {
+            archive.extend_from_slice(&part);
+        }
+        Ok(archive)
+    }
+
+    /// Removes all that this run has in Docker; what it removed, by name.
+    pub(crate) async fn sweep_mine(&self) -> anyhow::Result<Vec<String>> {
+        let run = self.0.run.clone();
+        self.sweep(|labels| labels.get(RUN).is_some_and(|owner| *owner == run)).await
+    }
+
+    /// Removes what a site of this run has in Docker: containers, network, volumes.
+    pub(crate) async fn sweep_site(&self, site: &str) -> anyhow::Result<()> {
+        self.sweep(|labels| labels.get(SITE).is_some_and(|owner| *owner == *site)).await.map(|_| ())
+    }
+
+    /// Removes what killed runs left in Docker; what it removed, by name. A run is dead when nothing holds its lock file;
+    /// runs on other machines that share the daemon are none of our business.
+    pub(crate) async fn sweep_dead(&self) -> anyhow::Result<Vec<String>> {
+        self.sweep(|labels| {
+            labels.get(HOST).is_some_and(|owner| *owner == host())
+                && labels.get(RUN).is_some_and(|owner| *owner != self.0.run)
+                && labels.get(LOCK).is_some_and(|path| is_dead(Path::new(path)))
+        })
+        .await
+    }
+
+    async fn sweep(&self, is_doomed: impl Fn(&BTreeMap<String, String>) -> bool) -> anyhow::Result<Vec<String>> {
+        let docker = &self.0.docker;
+        let filter = || [("label", vec![RUN])].into_iter().collect::<std::collections::BTreeMap<_, _>>();
+        let mut removed = BTreeSet::new();
+
+        let options =
+            ListContainersOptionsBuilder::default().all(true).filters(&filter().into_iter().collect()).build();
+        for container in docker.list_containers(Some(options)).await.map_err(explain)? {
+            let labels = container.labels.unwrap_or_default().into_iter().collect();
+            let Some(id) = container.id.filter(|_| is_doomed(&labels)) else { continue };
+            let options = RemoveContainerOptionsBuilder::default().force(true).v(true).build();
+            ignore_missing(docker.remove_container(&id, Some(options)).await)?;
+            let names = container.names.unwrap_or_default();
+            removed.insert(format!("container {}", names.first().unwrap_or(&id).trim_start_matches('/')));
+        }
+        let options = ListNetworksOptionsBuilder::default().filters(&filter().into_iter().collect()).build();
+        for network in docker.list_networks(Some(options)).await.map_err(explain)? {
+            let labels = network.labels.unwrap_or_default().into_iter().collect();
+            let Some(name) = network.name.filter(|_| is_doomed(&labels)) else { continue };
+            ignore_missing(docker.remove_network(&name).await)?;
+            removed.insert(format!("network {name}"));
+        }
+        let options = ListVolumesOptionsBuilder::default().filters(&filter().into_iter().collect()).build();
+        for volume in docker.list_volumes(Some(options)).await.map_err(explain)?.volumes.unwrap_or_default() {
+            let labels = volume.labels.into_iter().collect();
+            if is_doomed(&labels) {
+                let options = RemoveVolumeOptionsBuilder::default().force(true).build();
+                ignore_missing(docker.remove_volume(&volume.name, Some(options)).await)?;
+                removed.insert(format!("volume {}", volume.name));
+            }
+        }
+        Ok(removed.into_iter().collect())
+    }
+}
+
+async fn collect(
+    mut output: impl Stream<Item = Result<LogOutput, bollard::errors::Error>> + Unpin,
+) -> anyhow::Result<(String, String)> {
+    let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+    while let Some(part) = output.try_next().await.map_err(explain)? {
+        match part {
+            LogOutput::StdErr { message } => stderr.extend_from_slice(&message),
+            LogOutput::StdOut { message } | LogOutput::Console { message } => stdout.extend_from_slice(&message),
+            LogOutput::StdIn { .. } => {}
+        }
+    }
+    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+    Ok((text(stdout), text(stderr)))
+}
+
+/// Somebody else may remove a thing between the listing and us.
+fn ignore_missing(result: Result<(), bollard::errors::Error>) -> anyhow::Result<()> {
+    match result {
+        Err(bollard::errors::Error::DockerResponseServerError { status_code: 404 | 409, .. }) | Ok(()) => Ok(()),
+        Err(error) => Err(explain(error)),
+    }
+}
+
+fn is_dead(lock: &Path) -> bool {
+    match File::open(lock) {
+        // The lock is only tried: it goes with the file handle.
+        Ok(file) => file.try_lock().is_ok(),
+        Err(error) => error.kind() == std::io::ErrorKind::NotFound,
+    }
+}
+
+fn host() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/hostname")
+        .map_or_else(|_| "unknown".to_owned(), |name| name.trim().to_owned())
+}
+
+/// An error of the daemon in words that a person can act on.
+#[expect(clippy::needless_pass_by_value, reason = "the shape `map_err` wants")]
+pub(crate) fn explain(error: bollard::errors::Error) -> anyhow::Error {
+    use bollard::errors::Error;
+    let text = error.to_string();
+    let chain = |error: &dyn std::error::Error| {
+        let mut text = error.to_string();
+        let mut source = error.source();
+        while let Some(inner) = source {
+            text = format!("{text}: {inner}");
+            source = inner.source();
+        }
+        text
+    };
+    match &error {
+        Error::DockerResponseServerError { message, .. } => anyhow!("Docker: {message}"),
+        _ if chain(&error).contains("ermission denied") => anyhow!(
+            "Docker's socket may not be used by this user ({text}). Add the user to the group `docker`, or run as root."
+        ),
+        Error::SocketNotFoundError(_) | Error::HyperResponseError { .. } | Error::HyperLegacyError { .. } => {
+            anyhow!("no Docker daemon answers ({}). Start Docker, or set DOCKER_HOST.", chain(&error))
+        }
+        _ => anyhow!("Docker: {}", chain(&error)),
+    }
+}

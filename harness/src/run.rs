@@ -1,0 +1,390 @@
+//! A run: obtains images, walks, judges trials, reports, and leaves nothing behind.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use anyhow::Context as _;
+use images::{Companion, Wanted};
+use reports::{Cell, CellVerdict, Event, ImageReady, Note, Outcome, Reporter, RunFinished, Summary, TrialResult};
+use tokio::sync::{OnceCell, Semaphore, mpsc};
+
+use crate::{
+    Database,
+    daemon::Daemon,
+    expect,
+    fixture::{Fixture, Fixtures},
+    plan::{Plan, Trial, Walk},
+    postgres,
+    tls::Authority,
+    tolerance::Tolerances,
+    walk::{self, RiderOutcome},
+};
+
+/// What a run works with; shared by all walks.
+pub(crate) struct Engine {
+    pub(crate) daemon: Daemon,
+    pub(crate) images: images::Store,
+    pub(crate) fixtures: Fixtures,
+    pub(crate) reporter: Reporter,
+    pub(crate) tolerances: Tolerances,
+    pub(crate) http: reqwest::Client,
+    pub(crate) authority: Arc<Authority>,
+    pub(crate) directory: PathBuf,
+    /// Starts keep a core busy each; more at once only slow each other down.
+    pub(crate) starts: Arc<Semaphore>,
+    /// Walks under way: enough to fill the waits of others, few enough for the memory.
+    pub(crate) walks: Semaphore,
+    pub(crate) said: tokio::sync::Mutex<BTreeMap<String, Arc<OnceCell<String>>>>,
+    servers: tokio::sync::Mutex<BTreeMap<u32, Arc<OnceCell<Started>>>>,
+    totals: Mutex<Totals>,
+    /// Walks that the plan did not have.
+    added: Mutex<usize>,
+    cores: usize,
+    begun: Instant,
+}
+
+/// A server, or why there is none; it is not tried twice.
+type Started = Result<Arc<postgres::Server>, String>;
+
+#[derive(Debug, Default)]
+struct Totals {
+    cpu: f64,
+    boots: usize,
+    /// When the first walk set out and the last came home.
+    walking: Option<(Instant, Instant)>,
+}
+
+impl Engine {
+    pub(crate) fn new(
+        daemon: Daemon,
+        images: images::Store,
+        reporter: Reporter,
+        tolerances: Tolerances,
+        fixtures: PathBuf,
+        jobs: Option<usize>,
+    ) -> anyhow::Result<Self> {
+        let cores = std::thread::available_parallelism().map_or(2, usize::from);
+        let jobs = jobs.unwrap_or(cores).max(1);
+        // `images` gives the shared HTTP library TLS, which then wants a provider before any client is made. An error
+        // means that it has one.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let http = reqwest::Client::builder()
+            .redirect(reqwest::redirect::Policy::none())
+            // Loopback only: a proxy of the environment has no part in this.
+            .no_proxy()
+            .timeout(Duration::from_secs(90))
+            .build()
+            .context("an HTTP client")?;
+        let starts = Arc::new(Semaphore::new(jobs + 1));
+        let authority = Arc::new(Authority::new()?);
+        Ok(Self {
+            fixtures: Fixtures::new(
+                fixtures,
+                daemon.clone(),
+                http.clone(),
+                Arc::clone(&starts),
+                Arc::clone(&authority),
+            ),
+            authority,
+            directory: reporter.directory().to_owned(),
+            daemon,
+            images,
+            reporter,
+            tolerances,
+            http,
+            starts,
+            walks: Semaphore::new(jobs * 3),
+            said: tokio::sync::Mutex::default(),
+            servers: tokio::sync::Mutex::default(),
+            totals: Mutex::default(),
+            added: Mutex::default(),
+            cores,
+            begun: Instant::now(),
+        })
+    }
+
+    /// The run's PostgreSQL server of this major version, started on first use.
+    pub(crate) async fn postgres(&self, major: u32) -> anyhow::Result<Arc<postgres::Server>> {
+        let once = Arc::clone(self.servers.lock().await.entry(major).or_default());
+        let start = async || {
+            let image = self.image(&Wanted::Companion(Companion::Postgres(major))).await?;
+            let server = postgres::Server::start(&self.daemon, &image.reference, major, &self.directory).await?;
+            anyhow::Ok(Arc::new(server))
+        };
+        once.get_or_init(|| async { start().await.map_err(|error| format!("PostgreSQL {major}: {error:#}")) })
+            .await
+            .clone()
+            .map_err(anyhow::Error::msg)
+    }
+
+    /// The database that a walk starts on, unless it starts on none.
+    pub(crate) async fn fixture(&self, walk: &Walk) -> anyhow::Result<Option<Fixture>> {
+        if walk.from_scratch {
+            return Ok(None);
+        }
+        let release = &walk.legs[0].release;
+        let image = self.image(&walk.homeserver(release)).await?;
+        let server = match walk.database {
+            Database::Sqlite => None,
+            Database::Postgres => Some(self.postgres(walk.postgres()).await?),
+        };
+        self.fixtures.get(release, &image, server.as_ref(), &|event| self.reporter.emit(event)).await.map(Some)
+    }
+
+    pub(crate) fn count(&self, cpu: f64, boots: usize) {
+        let mut totals = self.totals.lock().unwrap_or_else(PoisonError::into_inner);
+        totals.cpu += cpu;
+        totals.boots += boots;
+    }
+
+    fn walked(&self, begun: Instant) {
+        let mut totals = self.totals.lock().unwrap_or_else(PoisonError::into_inner);
+        let first = totals.walking.map_or(begun, |(first, _)| first.min(begun));
+        totals.walking = Some((first, Instant::now()));
+    }
+
+    /// Something of ours may be left in Docker: the last sweep gets it.
+    pub(crate) fn leftover(&self, result: anyhow::Result<()>) {
+        if let Err(error) = result {
+            self.reporter.emit(Event::Notice { text: format!("cleaning up is put off: {error:#}") });
+        }
+    }
+
+    /// Removes all that the run has in Docker, and writes the reports.
+    pub(crate) async fn finish(&self, interrupted: bool) -> Summary {
+        // The servers' containers go with the sweep.
+        match self.daemon.sweep_mine().await {
+            // What an aborted call had begun may appear just after the first look.
+            Ok(_) => self.leftover(self.daemon.sweep_mine().await.map(|_| ())),
+            Err(error) => self.leftover(Err(error.context("something may be left in Docker; the next run removes it"))),
+        }
+        let totals = {
+            let totals = self.totals.lock().unwrap_or_else(PoisonError::into_inner);
+            RunFinished {
+                seconds: self.begun.elapsed().as_secs_f64(),
+                walking_seconds: totals.walking.map_or(0.0, |(first, last)| (last - first).as_secs_f64()),
+                homeserver_cpu_seconds: totals.cpu,
+                boots: totals.boots,
+                cores: self.cores,
+                interrupted,
+            }
+        };
+        self.reporter.finish(totals)
+    }
+}
+
+/// Runs a plan; every trial's verdict is sent as soon as it is known.
+pub(crate) async fn run(
+    engine: Arc<Engine>,
+    plan: Arc<Plan>,
+    note_url: Arc<dyn Fn(&Trial) -> String + Send + Sync>,
+    verdicts: mpsc::UnboundedSender<(usize, TrialResult)>,
+) {
+    // All images at once: the store builds side by side, in this order, and the walks whose images are ready do not
+    // wait for the others.
+    for wanted in plan.wanted() {
+        let engine = Arc::clone(&engine);
+        tokio::spawn(async move {
+            // A failure is told to each walk that asks for the image.
+            let _ = engine.images.obtain(&wanted).await;
+        });
+    }
+    let (sender, mut outcomes) = mpsc::unbounded_channel::<RiderOutcome>();
+    let mut tasks = tokio::task::JoinSet::new();
+    for (index, walk) in plan.walks.iter().enumerate() {
+        let (engine, plan, walk, sender) = (Arc::clone(&engine), Arc::clone(&plan), walk.clone(), sender.clone());
+        tasks.spawn(async move {
+            for wanted in walk.wanted() {
+                // The walk reports the failure itself.
+                let _ = engine.images.obtain(&wanted).await;
+            }
+            // Likewise; many drain side by side, so this is no time to hold a place among the walks.
+            let _ = engine.fixture(&walk).await;
+            for outcome in set_out(&engine, &plan, index, &walk).await {
+                // The receiver lives as long as the run.
+                let _ = sender.send(outcome);
+            }
+        });
+    }
+    drop(sender);
+
+    let tell = |index: usize, result: TrialResult| {
+        engine.reporter.emit(Event::TrialFinished(Box::new(result.clone())));
+        // Nobody waits any more when the run is being interrupted.
+        let _ = verdicts.send((index, result));
+    };
+    let mut waiting: BTreeMap<usize, Vec<RiderOutcome>> = BTreeMap::new();
+    let mut left: BTreeSet<usize> = (0..plan.trials.len()).collect();
+    while let Some(outcome) = outcomes.recv().await {
+        let index = outcome.rider.trial;
+        let trial = &plan.trials[index];
+        let home = waiting.entry(index).or_default();
+        home.push(outcome);
+        if home.len() == trial.scenario.running().len() {
+            let mut home = waiting.remove(&index).unwrap_or_default();
+            home.sort_by_key(|outcome| outcome.rider.variant);
+            left.remove(&index);
+            tell(index, judge(trial, home, note_url(trial), plan.control));
+        }
+    }
+    // A walk that panicked has sent nothing: its trials are errors, not silence.
+    let mut panics = BTreeSet::new();
+    while let Some(joined) = tasks.join_next().await {
+        if let Err(error) = joined {
+            panics.insert(error.to_string());
+        }
+    }
+    for index in left {
+        let trial = &plan.trials[index];
+        let mut result = judge(trial, waiting.remove(&index).unwrap_or_default(), note_url(trial), plan.control);
+        result.outcome = Outcome::Errored;
+        let reasons: Vec<String> = panics.iter().cloned().collect();
+        result.explanation = Some(format!("a walk broke off: {}", reasons.join("; ")));
+        tell(index, result);
+    }
+}
+
+/// Walks; who fails in company walks again alone, and only that counts.
+async fn set_out(engine: &Engine, plan: &Plan, index: usize, walk: &Walk) -> Vec<RiderOutcome> {
+    let Ok(_permit) = engine.walks.acquire().await else { return Vec::new() };
+    let mut outcomes = step(engine, plan, index, walk).await;
+    if walk.riders.len() > 1 && !plan.control {
+        for outcome in &mut outcomes {
+            if outcome.failed() || outcome.is_company_suspect() {
+                let alone = Walk::alone(&plan.trials, outcome.rider);
+                let number = engine.add_walk(plan, &alone);
+                if let Some(second) = step(engine, plan, number, &alone).await.pop() {
+                    let name = &plan.trials[outcome.rider.trial].name;
+                    if !second.failed() && second.trouble.is_none() {
+                        engine.reporter.emit(Event::Notice {
+                            text: format!("{name} failed in company and passed alone: the company blurs it"),
+                        });
+                    }
+                    *outcome = second;
+                }
+            }
+        }
+    }
+    outcomes
+}
+
+async fn step(engine: &Engine, plan: &Plan, index: usize, walk: &Walk) -> Vec<RiderOutcome> {
+    let begun = Instant::now();
+    engine.reporter.emit(Event::WalkStarted { walk: index });
+    let outcomes = walk::run(engine, plan, index, walk).await;
+    engine.walked(begun);
+    engine.reporter.emit(Event::WalkFinished { walk: index, seconds: begun.elapsed().as_secs_f64() });
+    outcomes
+}
+
+impl Engine {
+    fn add_walk(&self, plan: &Plan, walk: &Walk) -> usize {
+        let mut added = self.added.lock().unwrap_or_else(PoisonError::into_inner);
+        *added += 1;
+        let number = plan.walks.len() - 1 + *added;
+        self.reporter.emit(Event::WalkAdded(plan.describe(number, walk)));
+        number
+    }
+}
+
+/// One trial's verdict from what its riders brought home.
+fn judge(trial: &Trial, home: Vec<RiderOutcome>, url: String, control: bool) -> TrialResult {
+    let trouble: BTreeSet<String> =
+        home.iter().flat_map(|outcome| outcome.trouble.iter().cloned().chain(outcome.errors())).collect();
+    let blind: Vec<String> = home.iter().flat_map(|outcome| blind_facts(trial, outcome)).collect();
+    let failed = home.iter().any(RiderOutcome::failed);
+    let (outcome, explanation) = if !trouble.is_empty() {
+        let lines: Vec<String> = trouble.into_iter().collect();
+        (Outcome::Errored, Some(lines.join("\n")))
+    } else if control {
+        caught(trial, &home)
+    } else if failed {
+        (Outcome::Failed, None)
+    } else if !blind.is_empty() {
+        (Outcome::Errored, Some(blind.join("\n")))
+    } else {
+        (Outcome::Passed, None)
+    };
+    TrialResult {
+        trial: trial.name.clone(),
+        note: Note { release: trial.scenario.release.to_string(), heading: trial.scenario.heading.clone(), url },
+        database: trial.database.title().to_owned(),
+        outcome,
+        explanation,
+        seconds: home.iter().map(|outcome| outcome.seconds).fold(0.0, f64::max),
+        tables: home.into_iter().map(|outcome| outcome.table).collect(),
+        disagreements: trial.scenario.disagreements.clone(),
+        rerun: format!(
+            "cargo test --test upgrades -- {}--exact {}",
+            if control { "--control " } else { "" },
+            trial.name
+        ),
+    }
+}
+
+/// A control's verdict: the old code under the new version number must be noticed, by a fact of the scenario's own.
+fn caught(trial: &Trial, home: &[RiderOutcome]) -> (Outcome, Option<String>) {
+    let caught: BTreeSet<&str> = home.iter().flat_map(RiderOutcome::facts_that_differ).collect();
+    if !caught.is_empty() {
+        let facts: Vec<&str> = caught.into_iter().collect();
+        return (Outcome::Passed, Some(format!("noticed by: {}", facts.join("; "))));
+    }
+    let first = &trial.scenario.running()[0].legs[0].release;
+    (Outcome::Failed, Some(format!("{first}'s code under the new version number was not noticed")))
+}
+
+/// Facts that came out as expected on two legs and yet cannot tell them apart, because what was seen on one leg would
+/// have satisfied the expectation for the other: the expectations are too loose to prove the change.
+fn blind_facts(trial: &Trial, outcome: &RiderOutcome) -> Vec<String> {
+    let variant = trial.variant(outcome.rider.variant);
+    let cell = |fact: usize, leg: usize| -> Option<&Cell> {
+        outcome.table.facts.get(fact)?.cells.get(leg).filter(|cell| cell.verdict == CellVerdict::Match)
+    };
+    variant
+        .changing(trial.database)
+        .filter_map(|(fact, before, after)| {
+            let (old, new) = (cell(fact, before)?, cell(fact, after)?);
+            let (reports::Observed::Value(seen_old), reports::Observed::Value(seen_new)) =
+                (&old.observed, &new.observed)
+            else {
+                return None;
+            };
+            let fits = expect::satisfies(seen_old, new.expected.as_ref()?)
+                && expect::satisfies(seen_new, old.expected.as_ref()?);
+            fits.then(|| {
+                format!(
+                    "fact `{}` is said to change between legs {} and {}, but each observation fits both \
+                     expectations: make them tell the legs apart",
+                    variant.facts[fact].name,
+                    before + 1,
+                    after + 1
+                )
+            })
+        })
+        .collect()
+}
+
+/// A store event in the report's words.
+pub(crate) fn progress(progress: images::Progress) -> Event {
+    use images::Progress;
+    match progress {
+        Progress::Notice(text) => Event::Notice { text },
+        Progress::Started { wanted, how } => Event::ImageStarted { image: wanted.to_string(), how: how.to_string() },
+        Progress::Step { wanted, step } => Event::ImageStep { image: wanted.to_string(), step },
+        Progress::Ready(image) => Event::ImageReady(ImageReady {
+            image: image.wanted.to_string(),
+            source: image.source.to_string(),
+            reference: image.reference,
+            id: image.id,
+            seconds: image.seconds,
+        }),
+        Progress::Failed { wanted, error, seconds } => {
+            Event::ImageFailed { image: wanted.to_string(), error: error.to_string(), seconds }
+        }
+        other => Event::Notice { text: format!("{other:?}") },
+    }
+}

@@ -1,0 +1,256 @@
+//! Synapse 1.0.0.
+
+use harness::prelude::*;
+
+notes!("1.0.0": password_reset_emails, new_email_templates);
+
+/// Mails that reset a password are sent by the homeserver itself. An identity server is asked for them no longer, unless
+/// a switch says so, and without an email section nobody's password can be reset by mail.
+fn password_reset_emails() -> Scenario {
+    let by_identity_server = || {
+        json!({
+            "answer": status(200),
+            "says": null,
+            "asked of the identity server": ["validate/email/requestToken", "3pid/getValidated3pid"],
+            "page behind the link in the homeserver's mail": null,
+            "login with the new password": status(200),
+        })
+    };
+    let by_homeserver = || {
+        json!({
+            "answer": status(200),
+            "says": null,
+            "asked of the identity server": [],
+            "page behind the link in the homeserver's mail":
+                { "status": 200, "page": contains("Your email has now been validated") },
+            "login with the new password": status(200),
+        })
+    };
+    let nothing = |errcode: &str, text: &str| {
+        json!({
+            "answer": error(400, errcode),
+            "says": text,
+            "asked of the identity server": [],
+            "page behind the link in the homeserver's mail": null,
+            "login with the new password": null,
+        })
+    };
+    let disabled = || nothing("M_UNKNOWN", "Password resets have been disabled on this server");
+    let nowhere = || nothing("M_MISSING_PARAM", "Missing params: ['id_server']");
+    let incomplete = refused(
+        "email.password_reset_behaviour is set to 'local' but required keys are missing: \
+         email.smtp_host, email.smtp_port, email.notif_from",
+    );
+    let email = || {
+        json!({
+            "public_baseurl": "http://hs.test/",
+            "email": { "smtp_host": "mail", "smtp_port": 25, "notif_from": "homeserver <noreply@hs.test>" },
+        })
+    };
+    let (named, unnamed) = ("a reset that names an identity server", "a reset that names none");
+    Scenario::for_note("Email")
+        .hop("0.99.5.2", "1.0.0")
+        .companion("identity", companion::recorder())
+        .companion("mail", companion::mail_sink())
+        .config(json!({
+            "trusted_third_party_id_servers": ["identity:8443"],
+            "use_insecure_ssl_client_just_for_testing_do_not_use": true,
+        }))
+        .seed(|hs| async move { hs.user("alice").await?.add_email(&hs.email("alice")).await })
+        .variant("no email section")
+        .alone("others bring an email section")
+        .fact(named, reset(true))
+        .until("1.0.0", by_identity_server())
+        .since("1.0.0", disabled())
+        .fact(unnamed, reset(false))
+        .until("1.0.0", nowhere())
+        .since("1.0.0", disabled())
+        .step("an email section")
+        .change(move |deployment| {
+            deployment.config(email());
+        })
+        .now(named, by_homeserver())
+        .now(unnamed, by_homeserver())
+        .step("the identity server is trusted")
+        .change(|deployment| {
+            deployment.config(json!({ "email": { "trust_identity_server_for_password_resets": true } }));
+        })
+        .now(named, by_identity_server())
+        .now(unnamed, nothing("M_UNKNOWN", "Missing 'id_server' param in body"))
+        .variant("an email section")
+        .config(email())
+        .fact(named, reset(true))
+        .until("1.0.0", by_identity_server())
+        .since("1.0.0", by_homeserver())
+        .fact(unnamed, reset(false))
+        .until("1.0.0", nowhere())
+        .since("1.0.0", by_homeserver())
+        .variant("an email section without a mail server")
+        .alone("others name one")
+        .config(json!({ "email": { "app_name": "app" } }))
+        .fact("start", start())
+        .until("1.0.0", started())
+        .since("1.0.0", incomplete)
+        .step("the section filled in")
+        .change(move |deployment| {
+            deployment.config(email());
+        })
+        .now("start", started())
+        .variant("an email section without a public address")
+        .alone("others have one")
+        .config(json!({ "email": email()["email"] }))
+        .fact("start", start())
+        .until("1.0.0", started())
+        .since("1.0.0", refused("but no public_baseurl is set"))
+}
+
+/// An operator's template directory needs four more files, for the mails that reset passwords and the pages behind them.
+fn new_email_templates() -> Scenario {
+    let shipped = Probe::from(|hs: Live| async move {
+        let list = "import json, os, synapse; d = os.path.dirname(synapse.__file__) + '/res/templates'; \
+                    print(json.dumps(sorted(n for n in os.listdir(d) if n.startswith('password_reset'))))";
+        Ok(serde_json::from_str(&hs.python(list).await?)?)
+    });
+    let missing = |name: &str| refused(&format!("Unable to find template file /data/templates/{name}"));
+    Scenario::for_note("New email templates")
+        .hop("0.99.5.2", "1.0.0")
+        .mail()
+        .config(json!({
+            "email": {
+                "enable_notifs": true,
+                "notif_template_html": "notif_mail.html",
+                "notif_template_text": "notif_mail.txt",
+                "template_dir": "/data/templates",
+            },
+        }))
+        .file("templates/notif_mail.html", "{{ summary_text }}")
+        .file("templates/notif_mail.txt", "{{ summary_text }}")
+        .variant("mails by the homeserver")
+        .seed(|hs| async move { hs.user("alice").await?.add_email(&hs.email("alice")).await })
+        .fact("start", start())
+        .until("1.0.0", started())
+        .since("1.0.0", missing("password_reset.html"))
+        .fact("a reset", mail_and_pages())
+        .until("1.0.0", json!({ "answer": error(400, "M_MISSING_PARAM") }))
+        .since(
+            "1.0.0",
+            json!({
+                "answer": status(200),
+                "html": matches("^<b>OURS</b> http://hs.test/"),
+                "text": matches("^OURS http://hs.test/"),
+                "a wrong token": { "status": 400, "page": matches("^OURS failed: .+") },
+                "the link": { "status": 200, "page": "OURS done" },
+            }),
+        )
+        .step("a template of the HTML mail")
+        .change(|deployment| {
+            deployment.file("templates/password_reset.html", "<b>OURS</b> {{ link }}");
+        })
+        .now("start", missing("password_reset.txt"))
+        .step("a template of the plain mail")
+        .change(|deployment| {
+            deployment.file("templates/password_reset.txt", "OURS {{ link }}");
+        })
+        .now("start", missing("password_reset_failure.html"))
+        .step("a page of failure")
+        .change(|deployment| {
+            deployment.file("templates/password_reset_failure.html", "OURS failed: {{ failure_reason }}");
+        })
+        .now("start", missing("password_reset_success.html"))
+        .step("a page of success")
+        .change(|deployment| {
+            deployment.file("templates/password_reset_success.html", "OURS done");
+        })
+        .now("start", started())
+        .variant("mails by a trusted identity server")
+        .alone("others trust none")
+        .config(json!({ "email": { "trust_identity_server_for_password_resets": true } }))
+        .fact("templates in the default directory", shipped)
+        .until("1.0.0", json!([]))
+        .since(
+            "1.0.0",
+            json!([
+                "password_reset.html",
+                "password_reset.txt",
+                "password_reset_failure.html",
+                "password_reset_success.html",
+            ]),
+        )
+}
+
+/// Asks for a mail that resets a password; what is in it and behind its link.
+fn mail_and_pages() -> Probe {
+    Probe::from(|hs: Live| async move {
+        let address = hs.email("alice");
+        let seen = hs.mail("mail").to(&address).await?.len();
+        let body = json!({ "client_secret": hs.unique("secret"), "email": address, "send_attempt": 1 });
+        let answer = hs.anonymous().post("/_matrix/client/r0/account/password/email/requestToken", &body).await?;
+        if answer.status() != 200 {
+            return Ok(json!({ "answer": answer.brief() }));
+        }
+        let mail = hs.mail("mail").next_to(&address, seen).await?;
+        let link = mail.link()?;
+        let mut browser = hs.browser("main");
+        let wrong = browser.open(&link.replace("token=", "token=wrong")).await?;
+        let right = browser.open(&link).await?;
+        Ok(json!({
+            "answer": answer.brief(),
+            "html": mail.html,
+            "text": mail.text,
+            "a wrong token": { "status": wrong.status(), "page": wrong.text() },
+            "the link": { "status": right.status(), "page": right.text() },
+        }))
+    })
+}
+
+/// A password that is reset by mail, from the request to a login with the new one.
+fn reset(names_identity_server: bool) -> Probe {
+    Probe::from(move |hs: Live| async move {
+        let (alice, address, secret) = (hs.user("alice").await?.id().to_owned(), hs.email("alice"), hs.unique("secret"));
+        let (identity, mail) = (hs.recorder("identity"), hs.mail("mail"));
+        let seen = mail.to(&address).await?.len();
+        identity.forget().await?;
+        identity
+            .script(&json!([
+                { "path": ".*/validate/email/requestToken", "json": { "sid": "sid" } },
+                {
+                    "path": ".*/3pid/getValidated3pid",
+                    "json": { "medium": "email", "address": address, "validated_at": 1_500_000_000_000_u64 },
+                },
+            ]))
+            .await?;
+        let mut body = json!({ "client_secret": secret, "email": address, "send_attempt": 1 });
+        if names_identity_server {
+            body["id_server"] = json!("identity:8443");
+        }
+        let answer = hs.anonymous().post("/_matrix/client/r0/account/password/email/requestToken", &body).await?;
+        let (mut page, mut login) = (Value::Null, Value::Null);
+        // The answer comes after the mail.
+        if let Some(mail) = mail.to(&address).await?.get(seen) {
+            let there = hs.browser("main").open(&mail.link()?).await?;
+            page = json!({ "status": there.status(), "page": there.text() });
+        }
+        if answer.status() == 200 {
+            let mut proof = json!({ "sid": answer.field("sid")?, "client_secret": secret });
+            if names_identity_server {
+                proof["id_server"] = json!("identity:8443");
+            }
+            let auth = json!({ "type": "m.login.email.identity", "threepid_creds": proof });
+            let change = json!({ "auth": auth, "new_password": hs.unique("new password") });
+            hs.anonymous().post("/_matrix/client/r0/account/password", &change).await?.ok()?;
+            let new = json!({ "type": "m.login.password", "user": alice, "password": change["new_password"] });
+            login = hs.anonymous().post("/_matrix/client/r0/login", &new).await?.brief();
+        }
+        let requests = identity.requests().await?;
+        let asked = requests.iter().filter_map(|request| {
+            request["path"].as_str().map(|path| path.trim_start_matches("/_matrix/identity/api/v1/"))
+        });
+        Ok(json!({
+            "answer": answer.brief(),
+            "says": answer.json()?["error"],
+            "asked of the identity server": asked.collect::<Vec<_>>(),
+            "page behind the link in the homeserver's mail": page,
+            "login with the new password": login,
+        }))
+    })
+}

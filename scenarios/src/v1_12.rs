@@ -1,0 +1,106 @@
+//! Synapse 1.12.0.
+
+use harness::prelude::*;
+
+notes!("1.12.0": room_versions);
+
+/// Rooms whose version was never filled in get it from their create event, before the server answers. The printed check and
+/// the temporary index, as printed.
+///
+/// Upstream: PR 7070, `57/rooms_version_column_3.sql`. On 1.11.1 only older rooms lack their version, so it is taken away.
+fn room_versions() -> Scenario {
+    let check = "SELECT MAX(q.v) FROM (
+        SELECT (
+          SELECT ej.json AS v
+          FROM state_events se INNER JOIN event_json ej USING (event_id)
+          WHERE se.room_id=rooms.room_id AND se.type='m.room.create' AND se.state_key=''
+          LIMIT 1
+        ) FROM rooms WHERE rooms.room_version IS NULL
+      ) q;";
+    let repaired = check.replace(") FROM rooms", ") AS v FROM rooms");
+    let concurrently = "CREATE INDEX CONCURRENTLY tmp_upgrade_1_12_0_index
+      ON state_events(room_id) WHERE type = 'm.room.create';";
+    let versions = "SELECT (SELECT room_version FROM rooms WHERE room_id = '{room 1}') AS one, \
+                    (SELECT room_version FROM rooms WHERE room_id = '{room 4}') AS four, \
+                    (SELECT room_version FROM rooms WHERE room_id = '{room 5}') AS five";
+    let valid = per_database(
+        "SELECT 1 = 1 AS valid FROM sqlite_master WHERE type = 'index' AND name = 'tmp_upgrade_1_12_0_index'",
+        "SELECT indisvalid AS valid FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid \
+         WHERE relname = 'tmp_upgrade_1_12_0_index'",
+    );
+    let no_column = || contains("no such column: q.v");
+    let update = "SELECT version, file FROM applied_schema_deltas WHERE file LIKE '%rooms_version_column_3%'";
+    Scenario::for_note("Upgrading to v1.12.0")
+        .disagreement(
+            "the check runs on psql and sqlite3",
+            "SQLite says `no such column: q.v`: its inner SELECT needs `AS v` after the closing bracket",
+        )
+        .hop("1.11.1", "1.12.0")
+        .seed(|hs| async move {
+            let alice = hs.user("alice").await?;
+            for version in ["1", "4", "5"] {
+                alice.room(&format!("room {version}"), &json!({ "room_version": version })).await?;
+            }
+            hs.execute("UPDATE rooms SET room_version = NULL").await
+        })
+        .fact("versions of rooms", sql(versions))
+        .until("1.12.0", json!([{ "one": null, "four": null, "five": null }]))
+        .since("1.12.0", json!([{ "one": "1", "four": "4", "five": "5" }]))
+        .fact("the printed check", asked(check.to_owned()))
+        .until("1.12.0", per_database(no_column(), contains("m.room.create")))
+        .since("1.12.0", per_database(no_column(), Value::Null))
+        .fact("the check, so that SQLite reads it", asked(repaired))
+        .until("1.12.0", contains("m.room.create"))
+        .since("1.12.0", Value::Null)
+        .fact("the temporary index, when the server starts", sql(valid))
+        .until("1.12.0", json!([]))
+        .since("1.12.0", per_database(json!([{ "valid": 1 }]), json!([{ "valid": true }])))
+        .fact("its removal", |hs: Live| async move {
+            hs.attempt("DROP INDEX tmp_upgrade_1_12_0_index;").await
+        })
+        .until("1.12.0", contains("tmp_upgrade_1_12_0_index"))
+        .since("1.12.0", "done")
+        .fact("its making", move |hs: Live| async move {
+            hs.attempt(&match hs.database() {
+                Database::Sqlite => concurrently.replace("CONCURRENTLY ", ""),
+                Database::Postgres => concurrently.to_owned(),
+            })
+            .await
+        })
+        .always("done")
+        .fact("a message after that", |hs: Live| async move {
+            Ok(hs.user("alice").await?.say(&hs.recall("room 5")?, "still here").await?.brief())
+        })
+        .always(status(200))
+        .fact("the update on record", sql(update))
+        .until("1.12.0", json!([]))
+        .since(
+            "1.12.0",
+            per_database(
+                json!([{ "version": 57, "file": "57/rooms_version_column_3.sql.sqlite" }]),
+                json!([{ "version": 57, "file": "57/rooms_version_column_3.sql.postgres" }]),
+            ),
+        )
+        .fact("the log up to the first listener", |hs: Live| async move {
+            let (applying, listening) = ("Applying engine-specific schema 57/rooms_version_column_3", "now listening on");
+            let lines = hs.log_lines("").await?;
+            let told = lines.iter().filter_map(|line| [applying, listening].into_iter().find(|text| line.contains(text)));
+            Ok(json!(told.collect::<Vec<_>>()))
+        })
+        .until("1.12.0", json!(["now listening on"]))
+        .since("1.12.0", json!(["Applying engine-specific schema 57/rooms_version_column_3", "now listening on"]))
+}
+
+/// The one value of a query, or what the database says against it.
+fn asked(query: String) -> Probe {
+    Probe::from(move |hs: Live| {
+        let query = query.clone();
+        async move {
+            match hs.sql(&query).await {
+                Ok(rows) => Ok(rows[0].as_object().and_then(|row| row.values().next().cloned()).unwrap_or_default()),
+                Err(error) if error.to_string().starts_with("SQL failed: ") => Ok(json!(error.to_string())),
+                Err(error) => Err(error),
+            }
+        }
+    })
+}

@@ -1,0 +1,324 @@
+//! Synapse 1.53.0.
+
+use std::time::Duration;
+
+use harness::prelude::*;
+
+notes!(
+    "1.53.0":
+    webclient_listener,
+    registration_token_validity,
+    cache_expiry,
+    cache_entries_expire,
+    msc3283_capabilities,
+    user_may_create_room_with_invites,
+);
+
+/// A `webclient` resource and a web client on disk were warned about in 1.51 and 1.52; now the configuration is refused.
+///
+/// Upstream: PR 11895.
+fn webclient_listener() -> Scenario {
+    let app = "https://app.example.com/";
+    let warning = "To remove this warning";
+    let leads_to = |place: &str| json!({ "status": 302, "location": place });
+    let root = || get("/").shows_header("location");
+    let client = || get("/_matrix/client/").shows_header("location");
+    let nothing_there = json!({ "status": 404, "location": null });
+    let client_api = json!({ "status": 400, "location": null });
+    Scenario::for_note("Dropping support for `webclient` listeners and non-HTTP(S) `web_client_location`")
+        .disagreement(
+            "support for listeners of type `webclient` is dropped",
+            "`webclient` was a resource's name; a listener of that type was refused by the releases before, too",
+        )
+        .hop("1.52.0", "1.53.0")
+        .variant("a listener with the resource webclient")
+        .resources(["webclient"])
+        .config(json!({ "web_client_location": app }))
+        .fact("start", start())
+        .until("1.53.0", started())
+        .since("1.53.0", refused("Unknown listener resource"))
+        .fact("what it prints", printed())
+        .until("1.53.0", contains(warning))
+        .since("1.53.0", contains("(got 'webclient')"))
+        .fact("/", root())
+        .always(leads_to(app))
+        .fact("/_matrix/client/", client())
+        .until("1.53.0", leads_to(app))
+        .since("1.53.0", client_api.clone())
+        .step("webclient is taken out of the listener")
+        .change(|deployment| {
+            deployment.resources.remove("webclient");
+        })
+        .now("start", started())
+        .now("what it prints", "")
+        .variant("a web client on disk")
+        .config(json!({ "web_client_location": "/data/webclient" }))
+        .file("webclient/index.html", "<p>A web client</p>")
+        .fact("start", start())
+        .until("1.53.0", started())
+        .since("1.53.0", refused("web_client_location must point to a HTTP(S) URL."))
+        .fact("what it prints", printed())
+        .until("1.53.0", contains(warning))
+        .since("1.53.0", contains("Error in configuration"))
+        .fact("/", root())
+        .until("1.53.0", leads_to("/_matrix/static"))
+        .since("1.53.0", leads_to(app))
+        .fact("/_matrix/client/", client())
+        .until("1.53.0", nothing_there.clone())
+        .since("1.53.0", client_api.clone())
+        .step("the location becomes a URL")
+        .change(move |deployment| {
+            deployment.config(json!({ "web_client_location": app }));
+        })
+        .now("start", started())
+        .now("what it prints", "")
+        .variant("a URL, valid on both sides")
+        .config(json!({ "web_client_location": app }))
+        .fact("/", root())
+        .always(leads_to(app))
+        .fact("/_matrix/client/", client())
+        .until("1.53.0", nothing_there)
+        .since("1.53.0", client_api)
+}
+
+/// The validity check of registration tokens moves to a stable path, and the authentication stage to a stable name.
+///
+/// Upstream: PR 11867. Tokens outlive the move; what must follow is the reverse proxy that lets the path through.
+fn registration_token_validity() -> Scenario {
+    let old = "/_matrix/client/unstable/org.matrix.msc3231/register/org.matrix.msc3231.login.registration_token/validity";
+    let new = "/_matrix/client/v1/register/m.login.registration_token/validity";
+    let valid = |valid: bool| json!({ "status": 200, "body": { "valid": valid } });
+    let stages = |stage: &str| json!([stage, "m.login.dummy"]);
+    let nginx_refuses = || json!({ "status": 404, "body": contains("nginx") });
+    let unrecognized = || json!({ "status": 400, "body": { "errcode": "M_UNRECOGNIZED", "error": anything() } });
+    let ask = |path: &str, token: &str| get(&format!("{path}?token={token}")).body();
+    Scenario::for_note("Stablisation of MSC3231")
+        .hop("1.52.0", "1.53.0")
+        .config(json!({ "enable_registration": true, "registration_requires_token": true }))
+        .proxy("proxy with the old rule", [(&format!("^{old}$"), "main")])
+        .proxy("proxy with the new rule", [(&format!("^{new}$"), "main")])
+        .seed(|hs| async move {
+            let path = "/_synapse/admin/v1/registration_tokens/new";
+            hs.admin().await?.post(path, &json!({ "token": "abcd" })).await?.ok()?;
+            Ok(())
+        })
+        .fact("old path, known token", ask(old, "abcd"))
+        .until("1.53.0", valid(true))
+        .since("1.53.0", unrecognized())
+        .fact("old path, unknown token", ask(old, "nope"))
+        .until("1.53.0", valid(false))
+        .since("1.53.0", unrecognized())
+        .fact("new path, known token", ask(new, "abcd"))
+        .until("1.53.0", unrecognized())
+        .since("1.53.0", valid(true))
+        .fact("new path, unknown token", ask(new, "nope"))
+        .until("1.53.0", unrecognized())
+        .since("1.53.0", valid(false))
+        .fact("old path, proxy with the old rule", ask(old, "abcd").at("proxy with the old rule"))
+        .until("1.53.0", valid(true))
+        .since("1.53.0", unrecognized())
+        .fact("new path, proxy with the old rule", ask(new, "abcd").at("proxy with the old rule"))
+        .always(nginx_refuses())
+        .fact("new path, proxy with the new rule", ask(new, "abcd").at("proxy with the new rule"))
+        .until("1.53.0", unrecognized())
+        .since("1.53.0", valid(true))
+        .fact(
+            "stages of a registration",
+            post("/_matrix/client/r0/register", json!({ "username": "stages", "password": "Pa55w0rd!" }))
+                .field("/flows/0/stages"),
+        )
+        .until("1.53.0", stages("org.matrix.msc3231.login.registration_token"))
+        .since("1.53.0", stages("m.login.registration_token"))
+        .fact("a registration with the token, under the stage's new name", |hs: Live| async move {
+            let path = "/_matrix/client/r0/register";
+            let mut body = json!({ "username": hs.unique("newcomer"), "password": "Pa55w0rd!" });
+            let session = hs.anonymous().post(path, &body).await?.field("session")?;
+            for auth in [json!({ "type": "m.login.registration_token", "token": "abcd" }), json!({ "type": "m.login.dummy" })] {
+                body["auth"] = auth;
+                body["auth"]["session"] = json!(session);
+                let answer = hs.anonymous().post(path, &body).await?;
+                if body["auth"]["type"] == "m.login.dummy" || answer.json()?["completed"].is_null() {
+                    return Ok(answer.brief());
+                }
+            }
+            Ok(Value::Null)
+        })
+        .until("1.53.0", error(400, "M_INVALID_PARAM"))
+        .since("1.53.0", status(200))
+}
+
+/// Entries of caches expire after 30 minutes unless told otherwise; `cache_entry_ttl` and `expire_caches` replace
+/// `expiry_time`, which still counts.
+///
+/// Upstream: PR 11849. What a configuration comes to is read with Synapse's own reader.
+fn cache_expiry() -> Scenario {
+    let ttl = |caches: &'static str| {
+        Probe::from(move |hs: Live| async move {
+            let program = format!(
+                "import json, logging, sys\n\
+                 from synapse.config.homeserver import HomeServerConfig\n\
+                 open('/tmp/caches.yaml', 'w').write('caches: {caches}')\n\
+                 config = HomeServerConfig.load_config('', ['-c', '/data/homeserver.yaml', '-c', '/tmp/caches.yaml'])\n\
+                 print(json.dumps(config.caches.expiry_time_msec))"
+            );
+            let output = hs.exec(&["python", "-c", &program]).await?;
+            let deprecated = output.stderr.contains("Expiry_time is a deprecated option");
+            Ok(json!({ "milliseconds": serde_json::from_str::<Value>(&output.ok()?)?, "deprecated": deprecated }))
+        })
+    };
+    let comes_to = |milliseconds: Option<u64>, deprecated: bool| {
+        json!({ "milliseconds": milliseconds, "deprecated": deprecated })
+    };
+    Scenario::for_note("Time-based cache expiry is now enabled by default")
+        .hop("1.52.0", "1.53.0")
+        .fact("without any setting", ttl("{}"))
+        .until("1.53.0", comes_to(None, false))
+        .since("1.53.0", comes_to(Some(1_800_000), false))
+        .fact("cache_entry_ttl: 2s", ttl("{cache_entry_ttl: 2s}"))
+        .until("1.53.0", comes_to(None, false))
+        .since("1.53.0", comes_to(Some(2000), false))
+        .fact("expire_caches: false", ttl("{expire_caches: false, cache_entry_ttl: 2s}"))
+        .always(comes_to(None, false))
+        .fact("expiry_time: 5m", ttl("{expiry_time: 5m}"))
+        .until("1.53.0", comes_to(Some(300_000), false))
+        .since("1.53.0", comes_to(Some(300_000), true))
+        .fact("expiry_time: 5m, expire_caches: false", ttl("{expiry_time: 5m, expire_caches: false}"))
+        .until("1.53.0", comes_to(Some(300_000), false))
+        .since("1.53.0", comes_to(Some(300_000), true))
+        .fact("what the server says at its start", log_lines("Expiring LRU caches"))
+        .until("1.53.0", json!([]))
+        .since("1.53.0", json!([contains("Expiring LRU caches after 1800 seconds")]))
+}
+
+/// An entry that nobody reads is gone after its time: seen in the gauge, as the eviction counter does not count these.
+///
+/// The loop that drops entries runs every 30 seconds, and that is what this scenario waits for.
+fn cache_entries_expire() -> Scenario {
+    Scenario::for_note("Time-based cache expiry is now enabled by default")
+        .hop("1.52.0", "1.53.0")
+        .config(json!({ "enable_metrics": true, "caches": { "cache_entry_ttl": "2s" } }))
+        .listener(metrics_listener())
+        .alone("others' requests would keep entries alive")
+        .without_estate("its owners' entries would be counted")
+        .fact("an entry after more than 30 seconds", |hs: Live| async move {
+            hs.user("alice").await?.get("/_matrix/client/r0/account/whoami").await?.ok()?;
+            let size = async || -> Result<Option<f64>> {
+                let metrics = hs.metrics("main:9000", "/metrics").await?;
+                Ok(metrics.value("synapse_util_caches_cache:size", "name=\"get_user_by_access_token\""))
+            };
+            let before = size().await?;
+            // The loop runs every 30 seconds; on 1.52 there is none to wait for.
+            let dropped = hs.await_log("items from caches", Duration::from_secs(35)).await.is_ok();
+            let after = size().await?;
+            Ok(json!({ "read": before, "left alone": after, "says so": dropped }))
+        })
+        .until("1.53.0", json!({ "read": 1.0, "left alone": 1.0, "says so": false }))
+        .since("1.53.0", json!({ "read": 1.0, "left alone": 0.0, "says so": true }))
+}
+
+/// Capabilities of MSC3283 become stable; the unstable names go one release later.
+///
+/// Upstream: PRs 11933, 11989; the removal is 12018, in 1.54.0. The old names need `msc3283_enabled`: without it their
+/// absence would prove nothing.
+fn msc3283_capabilities() -> Scenario {
+    let enabled = || json!({ "enabled": true });
+    let scenario = Scenario::for_note("Deprecation of `capability` `org.matrix.msc3283.*`")
+        .disagreement(
+            "the `org.matrix.msc3283.*` capabilities are there until 1.54.0",
+            "they are there only with `experimental_features: {msc3283_enabled: true}`",
+        )
+        .hop("1.52.0", "1.53.0")
+        .then("1.54.0")
+        .config(json!({ "experimental_features": { "msc3283_enabled": true } }));
+    ["set_displayname", "set_avatar_url", "3pid_changes"].into_iter().fold(scenario, |scenario, name| {
+        let (unstable, stable) = (format!("org.matrix.msc3283.{name}"), format!("m.{name}"));
+        scenario
+            .fact(&unstable, capability(&unstable))
+            .until("1.54.0", enabled())
+            .since("1.54.0", Value::Null)
+            .fact(&stable, capability(&stable))
+            .until("1.53.0", Value::Null)
+            .since("1.53.0", enabled())
+    })
+}
+
+fn capability(name: &str) -> Probe {
+    get("/_matrix/client/r0/capabilities").by("alice").field(&format!("/capabilities/{name}")).into()
+}
+
+/// The module callback is gone: a module that registers it keeps the server from starting, and is ported to
+/// `user_may_invite` with `get_room_state`.
+///
+/// Upstream: PR 11950.
+fn user_may_create_room_with_invites() -> Scenario {
+    let module = r#"
+from synapse.module_api import ModuleApi
+
+class Old:
+    def __init__(self, config, api):
+        api.register_spam_checker_callbacks(user_may_create_room_with_invites=self.check)
+
+    async def check(self, user, invites, threepid_invites):
+        return not invites
+
+class Ported:
+    def __init__(self, config, api):
+        self.api = api
+        api.register_spam_checker_callbacks(user_may_invite=self.check)
+
+    async def check(self, inviter, invitee, room_id):
+        state = await self.api.get_room_state(room_id, [("m.room.create", "")])
+        return ("m.room.create", "") not in state
+"#;
+    let room = |invite: bool| {
+        Probe::from(move |hs: Live| async move {
+            let bob = hs.user("bob").await?;
+            let alice = hs.user("alice").await?;
+            let rooms = async || -> Result<usize> {
+                let joined = alice.get("/_matrix/client/r0/joined_rooms").await?.ok()?.json()?;
+                Ok(joined["joined_rooms"].as_array().map_or(0, Vec::len))
+            };
+            let before = rooms().await?;
+            let options = if invite { json!({ "invite": [bob.id()] }) } else { json!({}) };
+            let answer = alice.post("/_matrix/client/r0/createRoom", &options).await?;
+            let error = answer.json()?["error"].clone();
+            Ok(json!({ "answer": answer.brief(), "error": error, "rooms made": rooms().await? - before }))
+        })
+    };
+    Scenario::for_note("Removal of `user_may_create_room_with_invites`")
+        .hop("1.52.0", "1.53.0")
+        .without_estate("the module forbids rooms with invitations")
+        .module("invites", module)
+        .config(json!({ "modules": [{ "module": "invites.Old" }] }))
+        .fact("start", start())
+        .until("1.53.0", started())
+        .since(
+            "1.53.0",
+            refused("got an unexpected keyword argument 'user_may_create_room_with_invites'"),
+        )
+        .fact("a room without invitations", room(false))
+        .always(json!({ "answer": { "status": 200 }, "error": null, "rooms made": 1 }))
+        .fact("a room with an invitation", room(true))
+        .until(
+            "1.53.0",
+            json!({
+                "answer": { "status": 403, "errcode": "M_FORBIDDEN" },
+                "error": "You are not permitted to create rooms",
+                "rooms made": 0,
+            }),
+        )
+        // The room is made before the invitation is refused.
+        .since(
+            "1.53.0",
+            json!({
+                "answer": { "status": 403, "errcode": "M_UNKNOWN" },
+                "error": "Invites have been disabled on this server",
+                "rooms made": 1,
+            }),
+        )
+        .step("the module is ported to `user_may_invite`")
+        .change(|deployment| {
+            deployment.unset("modules").config(json!({ "modules": [{ "module": "invites.Ported" }] }));
+        })
+        .now("start", started())
+}
