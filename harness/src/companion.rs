@@ -37,6 +37,11 @@ pub fn identity_provider(config: &Value) -> CompanionSpec {
     }
 }
 
+/// Sydent, a real identity server, on port 8090 without TLS; it sends its mails to the host `mail`.
+pub fn identity_server() -> CompanionSpec {
+    plain(Companion::Sydent)
+}
+
 /// A stand-in for a small service: records what it is asked, answers by a script.
 pub fn recorder() -> CompanionSpec {
     plain(Companion::Recorder)

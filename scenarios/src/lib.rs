@@ -1,6 +1,7 @@
 //! Synapse's upgrade notes as scenarios: one module per release, each a list of that release's notes.
 
 pub mod ledger;
+mod platform;
 mod survival;
 
 use harness::{Scenario, Suite};
@@ -19,8 +20,8 @@ macro_rules! releases {
 }
 
 releases!(
-    v0_33, v0_99, v1_0, v1_2, v1_5, v1_7, v1_8, v1_12, v1_13, v1_14, v1_18, v1_26, v1_27, v1_32, v1_33, v1_38, v1_41,
-    v1_42, v1_43, v1_47, v1_53, v1_56, v1_60, v1_73, v1_126, v1_163,
+    v0_33, v0_99, v1_0, v1_1, v1_2, v1_5, v1_7, v1_8, v1_12, v1_13, v1_14, v1_18, v1_25, v1_26, v1_27, v1_32, v1_33,
+    v1_38, v1_41, v1_42, v1_43, v1_47, v1_50, v1_53, v1_56, v1_60, v1_73, v1_126, v1_163,
 );
 
 /// What the `upgrades` test target runs.

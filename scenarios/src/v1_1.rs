@@ -1,0 +1,42 @@
+//! Synapse 1.1.0.
+
+use harness::prelude::*;
+
+use crate::platform::{Old, Platform as _, becomes, requires_python};
+
+notes!("1.1.0": minimum_python_version, minimum_postgresql_version);
+
+/// Python has to be 3.5 or newer. The interpreter's version is faked: the image has a newer one.
+///
+/// Upstream: PRs 5425, 5599.
+fn minimum_python_version() -> Scenario {
+    Scenario::for_note("Minimum Python Version")
+        .hop("1.0.0", "1.1.0")
+        .faked(Old::Python(3, 4))
+        .fact("start, on the faked version", start())
+        .until("1.1.0", started())
+        .since("1.1.0", refused("Synapse requires Python 3.5 or above."))
+        .fact("Requires-Python of the installed package", requires_python())
+        .until("1.1.0", Value::Null)
+        .since("1.1.0", "~=3.5")
+        .step("Python 3.5, faked")
+        .change(becomes(Old::Python(3, 5)))
+        .now("start, on the faked version", started())
+}
+
+/// PostgreSQL has to be 9.5 or newer. The server's version is faked: old ones are not to be had.
+///
+/// Upstream: PR 5448.
+fn minimum_postgresql_version() -> Scenario {
+    Scenario::for_note("Minimum PostgreSQL Version")
+        .only_on(Database::Postgres)
+        .hop("1.0.0", "1.1.0")
+        .titled("PostgreSQL 9.4, faked")
+        .faked(Old::Postgres(90_426))
+        .fact("start, on the faked version", start())
+        .until("1.1.0", started())
+        .since("1.1.0", refused("RuntimeError: Synapse requires PostgreSQL 9.5+ or above."))
+        .step("PostgreSQL 9.5, faked")
+        .change(becomes(Old::Postgres(90_500)))
+        .now("start, on the faked version", started())
+}
