@@ -4,7 +4,7 @@ use harness::prelude::*;
 
 use crate::platform::{Old, Platform as _, becomes, requires_python};
 
-notes!("1.32.0": old_platforms, list_accounts_v1);
+notes!("1.32.0": prometheus_regression, old_platforms, list_accounts_v1, appservice_registration_type);
 
 /// Python has to be 3.6, PostgreSQL 9.6 and SQLite 3.22 or newer. The versions are faked: those refused are not to be had.
 ///
@@ -58,4 +58,105 @@ fn list_accounts_v1() -> Scenario {
         .always("@admin:hs.test")
         .fact("v2 account", get("/_synapse/admin/v2/users/{admin}").by_admin().field("/name"))
         .always("@admin:hs.test")
+}
+
+/// An application service registers its users under its own type; an access token on any other registration is refused.
+///
+/// Upstream: PR 9548. The older behaviour is said to be deprecated since 1.30.0; its servers log nothing of that.
+fn appservice_registration_type() -> Scenario {
+    let bridge = json!({
+        "id": "bridge",
+        "url": null,
+        "as_token": "bridge-token",
+        "hs_token": "secret",
+        "sender_localpart": "bridge",
+        "namespaces": { "users": [{ "exclusive": true, "regex": "@bridged_.*" }] },
+    });
+    let own = "m.login.application_service";
+    let registered = || json!({ "status": 200, "errcode": null, "error": null });
+    let refused = |status: u16, errcode: &str, text: &str| {
+        json!({ "status": status, "errcode": errcode, "error": contains(text) })
+    };
+    let no_token_wanted = || refused(400, "M_UNKNOWN", "An access token should not be provided on requests to /register");
+    let unknown_token = || refused(401, "M_UNKNOWN_TOKEN", "Unrecognised access token");
+    Scenario::for_note("Application Services must use type `m.login.application_service` when registering users")
+        .hop("1.31.0", "1.32.0")
+        .config(json!({ "app_service_config_files": ["/data/bridge.yaml"], "enable_registration": true }))
+        .file("bridge.yaml", bridge.to_string())
+        .fact("no type, its token", register(None, Some("bridge-token")))
+        .until("1.32.0", registered())
+        .since("1.32.0", no_token_wanted())
+        .fact("another type, its token", register(Some("m.login.dummy"), Some("bridge-token")))
+        .until("1.32.0", registered())
+        .since("1.32.0", no_token_wanted())
+        .fact("its type, its token", register(Some(own), Some("bridge-token")))
+        .always(registered())
+        .fact("its type, an unknown token", register(Some(own), Some("nobody's")))
+        .always(unknown_token())
+        .fact("its type, no token", register(Some(own), None))
+        .until("1.32.0", refused(400, "M_EXCLUSIVE", "reserved by an application service"))
+        .since("1.32.0", refused(400, "M_UNKNOWN", "Appservice token must be provided"))
+        .fact("no type, an unknown token", register(None, Some("nobody's")))
+        .until("1.32.0", unknown_token())
+        .since("1.32.0", no_token_wanted())
+}
+
+/// What becomes of the registration of a user in the application service's namespace.
+fn register(kind: Option<&'static str>, token: Option<&'static str>) -> Probe {
+    Probe::from(move |hs: Live| async move {
+        let mut body = json!({ "username": hs.unique("bridged_") });
+        if let Some(kind) = kind {
+            body["type"] = json!(kind);
+        }
+        let mut request = hs.anonymous().post("/_matrix/client/r0/register", &body);
+        if let Some(token) = token {
+            request = request.header("authorization", &format!("Bearer {token}"));
+        }
+        let answer = request.await?;
+        let body = answer.json()?;
+        Ok(json!({ "status": answer.status(), "errcode": body["errcode"], "error": body["error"] }))
+    })
+}
+
+/// Every start of a background process gets a time series of its own, until 1.32.1 or a way back.
+///
+/// Upstream: issue 9853, PR 9854. What the many series do to Prometheus is not seen here.
+fn prometheus_regression() -> Scenario {
+    Scenario::for_note("Regression causing connected Prometheus instances to become overwhelmed")
+        .hop("1.31.0", "1.32.0")
+        .resources(["metrics"])
+        .config(json!({ "enable_metrics": true }))
+        .fact("time series of a background process that is started often", series())
+        .until("1.32.0", 1)
+        .since("1.32.0", "one for every start")
+        .since("1.32.1", 1)
+        .variant("the repair")
+        .then("1.32.1")
+        .variant("the way back")
+        .then("1.31.0")
+}
+
+/// How many time series the process has that stores events, after it was started ten times and more.
+fn series() -> Probe {
+    Probe::from(|hs: Live| async move {
+        let alice = hs.user("alice").await?;
+        let room = alice.room("room", &json!({})).await?;
+        let mut starts = 0.0;
+        // Messages that meet may be stored together.
+        for _ in 0..200 {
+            alice.say(&room, "hello").await?.ok()?;
+            let metrics = hs.metrics("main", "/_synapse/metrics").await?;
+            let values = |name: &str| -> Vec<f64> {
+                let of_it = metrics.of(name).filter(|sample| sample.labels.contains("name=\"persist_events"));
+                of_it.map(|sample| sample.value).collect()
+            };
+            starts = values("synapse_background_process_start_count").iter().sum();
+            if starts >= 10.0 {
+                let series = values("synapse_background_process_ru_utime_seconds_total").len();
+                let of_all = f64::from(u32::try_from(series)?) >= starts;
+                return Ok(if of_all { json!("one for every start") } else { json!(series) });
+            }
+        }
+        Ok(json!(format!("200 messages started it {starts} times")))
+    })
 }
