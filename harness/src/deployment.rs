@@ -70,6 +70,9 @@ pub struct Deployment {
     pub suite: Option<Suite>,
     /// PostgreSQL major version, instead of the default.
     pub postgres: Option<u32>,
+    /// Collation and character type of the database on PostgreSQL, instead of `C`. Where a step changes it the operator
+    /// dumps the database, makes it anew, and reads the dump.
+    pub locale: Option<String>,
 }
 
 /// A worker process of the homeserver.
@@ -148,6 +151,7 @@ impl Deployment {
             && self.peers == other.peers
             && self.suite == other.suite
             && self.postgres == other.postgres
+            && self.locale == other.locale
             && self.arguments == other.arguments
             && self.environment == other.environment;
         let conflict = self.without.iter().any(|key| other.config.contains_key(key))

@@ -143,7 +143,7 @@ impl Fixtures {
                     sqlite_config(),
                 ),
                 Some(server) => {
-                    let database = Arc::new(server.create_empty(&format!("making-{}", fixture.key)).await?);
+                    let database = Arc::new(server.create_empty(&format!("making-{}", fixture.key), None).await?);
                     (Store::Postgres(Arc::clone(&database)), database.config())
                 }
             };

@@ -120,9 +120,11 @@ impl Server {
         Ok(Database { server: Arc::clone(self), name: name.to_owned() })
     }
 
-    /// An empty database as upstream's documentation creates it.
-    pub(crate) async fn create_empty(self: &Arc<Self>, name: &str) -> anyhow::Result<Database> {
-        self.create(name, "TEMPLATE template0 ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE 'C'").await
+    /// An empty database as upstream's documentation creates it, but for a locale that is not `C`.
+    pub(crate) async fn create_empty(self: &Arc<Self>, name: &str, locale: Option<&str>) -> anyhow::Result<Database> {
+        let locale = locale.unwrap_or("C");
+        let options = format!("TEMPLATE template0 ENCODING 'UTF8' LC_COLLATE '{locale}' LC_CTYPE '{locale}'");
+        self.create(name, &options).await
     }
 
     /// A database with the content of a dump; the dump is read once per run.
@@ -130,12 +132,14 @@ impl Server {
         self: &Arc<Self>,
         name: &str,
         dump: &Path,
-        template: &str,
+        key: &str,
+        locale: Option<&str>,
     ) -> anyhow::Result<Database> {
-        let once = Arc::clone(self.templates.lock().await.entry(template.to_owned()).or_default());
+        let template = locale.map_or_else(|| key.to_owned(), |locale| format!("{key} {locale}"));
+        let once = Arc::clone(self.templates.lock().await.entry(template.clone()).or_default());
         once.get_or_try_init(|| async {
             let content = std::fs::read(dump).with_context(|| format!("cannot read {}", dump.display()))?;
-            let database = self.create_empty(template).await?;
+            let database = self.create_empty(&template, locale).await?;
             database.restore(&content).await
         })
         .await?;
@@ -180,6 +184,13 @@ impl Database {
     pub(crate) async fn dump(&self) -> anyhow::Result<String> {
         let command = ["pg_dump", "-h", "/var/run/postgresql", "-U", "postgres", "--no-privileges", &self.name];
         self.server.container.exec(&command).await?.ok().context("pg_dump failed")
+    }
+
+    /// Gives it another locale, as an operator does: dumped, made anew, read back.
+    pub(crate) async fn relocate(&self, locale: Option<&str>) -> anyhow::Result<()> {
+        let content = self.dump().await?;
+        self.drop_now().await?;
+        self.server.create_empty(&self.name, locale).await?.restore(content.as_bytes()).await
     }
 
     async fn restore(&self, content: &[u8]) -> anyhow::Result<()> {

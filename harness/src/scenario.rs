@@ -483,6 +483,12 @@ impl Scenario {
         self.edit(|variant| variant.deployment.suite = Some(suite))
     }
 
+    /// On PostgreSQL the database has this collation and character type instead of `C`.
+    #[must_use]
+    pub fn locale(self, locale: &str) -> Self {
+        self.edit(|variant| variant.deployment.locale = Some(locale.to_owned()))
+    }
+
     // What is seen.
 
     /// What the data holds before the first hop: done once, on the first leg.

@@ -163,12 +163,13 @@ impl<'a> Walking<'a> {
             };
             let fixture = engine.fixture(walk).await?;
             let name = format!("walk-{}", index + 1);
+            let locale = walk.deployment.locale.as_deref();
             let postgres = match (&server, &fixture) {
                 (None, _) => None,
                 (Some(server), Some(fixture)) => {
-                    Some(Arc::new(server.create_from(&name, &fixture.path, &fixture.key).await?))
+                    Some(Arc::new(server.create_from(&name, &fixture.path, &fixture.key, locale).await?))
                 }
-                (Some(server), None) => Some(Arc::new(server.create_empty(&name).await?)),
+                (Some(server), None) => Some(Arc::new(server.create_empty(&name, locale).await?)),
             };
             engine.daemon.create_network(&prefix).await?;
             engine.daemon.create_volume(&data_volume, Some(&prefix)).await?;
@@ -261,6 +262,11 @@ impl<'a> Walking<'a> {
         self.companions.values().flat_map(|running| running.addresses.clone()).collect()
     }
 
+    /// What companions print, since the walk began.
+    fn companion_logs(&self) -> impl Iterator<Item = (String, crate::log::Log)> + '_ {
+        self.companions.iter().map(|(host, running)| (host.clone(), running.container.log.clone()))
+    }
+
     /// Starts the other homeservers; they have to come up.
     async fn start_peers(
         &self,
@@ -304,7 +310,11 @@ impl<'a> Walking<'a> {
         if number == 0 {
             self.tend_companions().await?;
         }
+        let locale = self.deployment.locale.clone();
         let steps = self.steps(number, leg, &image.reference, &transcript).await?;
+        if let Some(database) = self.postgres.as_ref().filter(|_| self.deployment.locale != locale) {
+            database.relocate(self.deployment.locale.as_deref()).await?;
+        }
         self.tend_companions().await?;
         let peers = self.start_peers(&leg.release, &image.reference, &directory).await?;
         let homeserver = {
@@ -339,7 +349,7 @@ impl<'a> Walking<'a> {
             daemon: engine.daemon.clone(),
             start: homeserver.start.clone(),
             addresses,
-            logs: homeserver.logs(),
+            logs: self.companion_logs().chain(homeserver.logs()).collect(),
             container: started.then(|| homeserver.main.id().to_owned()),
             store: self.store.clone(),
             image: image.reference.clone(),

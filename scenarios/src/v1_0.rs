@@ -1,8 +1,112 @@
 //! Synapse 1.0.0.
 
+use std::{collections::BTreeSet, time::{Duration, Instant}};
+
 use harness::prelude::*;
 
-notes!("1.0.0": password_reset_emails, new_email_templates);
+notes!("1.0.0": federation_tls_validation, password_reset_emails, new_email_templates);
+
+/// Another server is no longer talked to when its certificate is not one that can be verified, unless the operator names it,
+/// trusts who signed it, or turns the check off.
+///
+/// Upstream: PR 5359.
+fn federation_tls_validation() -> Scenario {
+    let mut remote = companion::recorder();
+    remote.environment.insert("RECORDER_CERTIFICATE".to_owned(), "self-signed".to_owned());
+    let fact = "a profile on a server whose certificate signs itself";
+    let talked = || {
+        json!({
+            "answer": status(200),
+            "displayname": "Xavier",
+            "asked": ["/_matrix/federation/v1/query/profile"],
+            "why TLS failed": [],
+            "logged": false,
+        })
+    };
+    let not_talked = json!({
+        "answer": error(500, "M_UNKNOWN"),
+        "displayname": null,
+        "asked": [],
+        "why TLS failed": ["TLSV1_ALERT_UNKNOWN_CA"],
+        "logged": true,
+    });
+    let keep = |path: &'static str| {
+        move |hs: Live| async move {
+            let authority = hs.recorder("remote").authority().await?;
+            hs.python(&format!("open('{path}', 'w').write({})", json!(authority))).await?;
+            Ok(())
+        }
+    };
+    Scenario::for_note("Validation of TLS certificates")
+        .hop("0.99.5.2", "1.0.0")
+        .companion("remote", remote)
+        .log_error("Failed handle request via 'ProfileDisplaynameRestServlet'")
+        .fact(fact, remote_profile())
+        .until("1.0.0", talked())
+        .since("1.0.0", not_talked)
+        .step("no verification")
+        .change(|deployment| {
+            deployment.config(json!({ "federation_verify_certificates": false }));
+        })
+        .now(fact, talked())
+        .step("this server excepted")
+        .change(|deployment| {
+            deployment
+                .unset("federation_verify_certificates")
+                .config(json!({ "federation_certificate_verification_whitelist": ["rem*"] }));
+        })
+        .now(fact, talked())
+        .step("its authority trusted by the homeserver")
+        .change(|deployment| {
+            deployment
+                .unset("federation_certificate_verification_whitelist")
+                .config(json!({ "federation_custom_ca_list": ["/data/remote.pem"] }));
+        })
+        .act(keep("/data/remote.pem"))
+        .now(fact, talked())
+        .step("its authority trusted by the system")
+        .change(|deployment| {
+            deployment.unset("federation_custom_ca_list");
+            deployment.environment.insert("SSL_CERT_FILE".to_owned(), "/data/system.pem".to_owned());
+        })
+        .act(keep("/data/system.pem"))
+        .now(fact, talked())
+}
+
+/// Asks for the profile of another server's user; what the other server saw of it.
+fn remote_profile() -> Probe {
+    Probe::from(|hs: Live| async move {
+        let (alice, remote) = (hs.user("alice").await?, hs.recorder("remote"));
+        remote.forget().await?;
+        remote
+            .script(&json!([{ "path": "/_matrix/federation/v1/query/profile", "json": { "displayname": "Xavier" } }]))
+            .await?;
+        // A server that could not be talked to is left alone for some time.
+        hs.execute("DELETE FROM destinations").await?;
+        let answer = alice.get("/_matrix/client/r0/profile/@x:remote:8443/displayname").await?;
+        let begun = Instant::now();
+        let failures: BTreeSet<String> = loop {
+            let seen = remote.connections().await?;
+            let failed: Vec<String> = serde_json::from_value(seen["tls_failed"].clone())?;
+            let (all, good) = (seen["https"].as_u64().unwrap_or(0), seen["tls_ok"].as_u64().unwrap_or(0));
+            if all > 0 && all == good + failed.len() as u64 {
+                break failed.into_iter().collect();
+            }
+            if begun.elapsed() > Duration::from_secs(60) {
+                return Ok(json!({ "answer": answer.brief(), "connections": seen }));
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        };
+        let asked = remote.requests().await?.iter().map(|request| request["path"].clone()).collect::<Vec<_>>();
+        Ok(json!({
+            "answer": answer.brief(),
+            "displayname": answer.json()?["displayname"],
+            "asked": asked,
+            "why TLS failed": failures,
+            "logged": !hs.log_lines("certificate verify failed").await?.is_empty(),
+        }))
+    })
+}
 
 /// Mails that reset a password are sent by the homeserver itself. An identity server is asked for them no longer, unless
 /// a switch says so, and without an email section nobody's password can be reset by mail.
