@@ -9,6 +9,7 @@ use std::{
 
 use anyhow::Context as _;
 use clap::Parser;
+use images::{ReleaseTable, Wanted};
 use libtest_mimic::{Arguments, Failed};
 use reports::{Event, Outcome, Reporter, ReporterOptions, RunStarted, TerminalOptions, TrialResult, Verdict};
 
@@ -16,7 +17,7 @@ use crate::{
     Scenario,
     daemon::Daemon,
     fixture,
-    plan::{self, Plan, Shard, Trial},
+    plan::{self, Hop, Plan, Shard, Trial},
     run::{self, Engine},
     tolerance::Tolerances,
 };
@@ -69,6 +70,10 @@ struct Cli {
     #[arg(long, value_name = "INDEX/COUNT", env = "SYNAPSE_UPGRADES_SHARD", help_heading = "Run")]
     shard: Option<Shard>,
 
+    /// Walk a rich estate along this hop instead of the notes: does users' data survive it?
+    #[arg(long, value_name = "FROM..TO", help_heading = "Run")]
+    hop: Option<Hop>,
+
     /// Where runs keep their evidence and reports.
     #[arg(long, value_name = "DIRECTORY", env = "SYNAPSE_UPGRADES_EVIDENCE", help_heading = "Run")]
     evidence: Option<PathBuf>,
@@ -102,7 +107,11 @@ fn tell(message: &str) {
 }
 
 impl Cli {
-    fn run(self, suite: Suite) -> Result<ExitCode, Stop> {
+    fn run(self, mut suite: Suite) -> Result<ExitCode, Stop> {
+        let releases = ReleaseTable::load().map_err(|error| usage(error.to_string()))?;
+        if let Some(Hop { from, to }) = &self.hop {
+            suite.scenarios = vec![Scenario::survival(&from.to_string(), &to.to_string())];
+        }
         let problems: Vec<String> = suite
             .scenarios
             .iter()
@@ -133,11 +142,29 @@ impl Cli {
         }
         let plan = Plan::new(selected);
         let plan = if self.control { plan.as_control() } else { plan };
+        self.know(&releases, &plan)?;
         if self.plan {
             print(&plan);
             return Ok(ExitCode::SUCCESS);
         }
         self.execute(suite, plan, &trials)
+    }
+
+    /// Every release that is named is one that exists, or one that an image was given for.
+    fn know(&self, releases: &ReleaseTable, plan: &Plan) -> Result<(), Stop> {
+        let given: Vec<&Wanted> = self.images.overrides.iter().map(|given| &given.wanted).collect();
+        let wanted = plan.wanted();
+        for named in wanted.iter().chain(given.iter().copied()) {
+            let Wanted::Homeserver { version, .. } = named else { continue };
+            if releases.get(version).is_some() || (given.contains(&named) && wanted.contains(named)) {
+                continue;
+            }
+            let newest = releases.newest_stable().map_or_else(String::new, |newest| {
+                format!("; the newest that the release table knows is {}", newest.version)
+            });
+            return Err(usage(format!("there is no release {version}{newest}")));
+        }
+        Ok(())
     }
 
     /// libtest's own rule: a substring, or the whole name with `--exact`.
@@ -239,6 +266,12 @@ impl Cli {
         let images = images::Store::open(self.images.clone(), move |progress| teller.emit(run::progress(progress)))
             .await
             .context("images cannot be had")?;
+        // An image that was given is there before anything runs.
+        for wanted in plan.wanted() {
+            if self.images.overrides.iter().any(|given| given.wanted == wanted) {
+                images.obtain(&wanted).await.map_err(|error| anyhow::anyhow!("no image for {wanted}: {error}"))?;
+            }
+        }
         Engine::new(daemon, images, reporter, tolerances, fixture::directory(root), self.libtest.test_threads)
     }
 }

@@ -47,6 +47,11 @@ pub fn recorder() -> CompanionSpec {
     plain(Companion::Recorder)
 }
 
+/// A forward proxy on port 8888, which lets anybody go anywhere in the deployment.
+pub fn forward_proxy() -> CompanionSpec {
+    plain(Companion::ForwardProxy)
+}
+
 /// Names that nobody has are asked for where homeservers look for each other; without it they wait for an answer.
 pub(crate) fn name_server() -> CompanionSpec {
     plain(Companion::NameServer)

@@ -37,7 +37,9 @@ mod tolerance;
 mod walk;
 
 pub use cli::{Suite, main};
-pub use client::{Answer, Browser, Client, Mail, Mailbox, Page, Recorder, Request, UnexpectedAnswer, escape};
+pub use client::{
+    Answer, Browser, Client, ForwardProxy, Mail, Mailbox, Page, Recorder, Request, UnexpectedAnswer, escape,
+};
 pub use config::SERVER_NAME;
 pub use daemon::Output;
 pub use deployment::{Database, Deployment};

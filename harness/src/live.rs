@@ -18,7 +18,7 @@ use tokio::sync::OnceCell;
 
 use crate::{
     Database, Deployment,
-    client::{Browser, Client, Mailbox, Recorder, Transcript, database::Store, metrics::Metrics},
+    client::{Browser, Client, ForwardProxy, Mailbox, Recorder, Transcript, database::Store, metrics::Metrics},
     config,
     daemon::{Daemon, Output},
     expect,
@@ -321,6 +321,11 @@ impl Live {
         Recorder { live: self.clone(), host: host.to_owned() }
     }
 
+    /// The forward proxy that the deployment calls `host`.
+    pub fn forward_proxy(&self, host: &str) -> ForwardProxy {
+        ForwardProxy { live: self.clone(), host: host.to_owned() }
+    }
+
     /// A browser with no past, to which the server's name is this process: `main`, or a proxy.
     pub fn browser(&self, front: &str) -> Browser {
         Browser::new(self.clone(), front)
@@ -415,7 +420,7 @@ impl Live {
         Ok(without_deprecations(&log.lines(Stream::Err)))
     }
 
-    fn log(&self, process: &str) -> anyhow::Result<Log> {
+    pub(crate) fn log(&self, process: &str) -> anyhow::Result<Log> {
         self.leg.logs.get(process).cloned().with_context(|| format!("nothing called `{process}` has a log"))
     }
 

@@ -97,6 +97,32 @@ impl fmt::Display for Shard {
     }
 }
 
+/// A hop named on the command line: `1.52.0..1.60.0`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Hop {
+    /// The release that is left.
+    pub(crate) from: Version,
+    /// The release that is reached.
+    pub(crate) to: Version,
+}
+
+impl std::str::FromStr for Hop {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (from, to) = text
+            .split_once("..")
+            .ok_or_else(|| format!("`{text}` is not a hop (expected a form like `1.52.0..1.60.0`)"))?;
+        let version = |text: &str| text.parse::<Version>().map_err(|error| error.to_string());
+        let hop = Self { from: version(from)?, to: version(to)? };
+        if hop.from < hop.to {
+            Ok(hop)
+        } else {
+            Err(format!("{} is not newer than {}: a hop goes up", hop.to, hop.from))
+        }
+    }
+}
+
 impl Trial {
     pub(crate) fn variant(&self, index: usize) -> &Variant {
         &self.scenario.running()[index]

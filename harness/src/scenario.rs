@@ -619,6 +619,12 @@ impl Scenario {
             if variant.legs.is_empty() {
                 problems.push(format!("{place}no path: say `.hop(from, to)`"));
             }
+            if let [first, second, ..] = variant.legs.as_slice()
+                && first.release > second.release
+            {
+                problems
+                    .push(format!("{place}{} is newer than {}: a path begins upwards", first.release, second.release));
+            }
             let mut names = Vec::new();
             for fact in &variant.facts {
                 if names.contains(&&fact.name) {

@@ -262,6 +262,11 @@ impl<'a> Walking<'a> {
         self.companions.values().flat_map(|running| running.addresses.clone()).collect()
     }
 
+    /// What companions print, since the walk began.
+    fn companion_logs(&self) -> impl Iterator<Item = (String, crate::log::Log)> + '_ {
+        self.companions.iter().map(|(host, running)| (host.clone(), running.container.log.clone()))
+    }
+
     /// Starts the other homeservers; they have to come up.
     async fn start_peers(
         &self,
@@ -344,7 +349,7 @@ impl<'a> Walking<'a> {
             daemon: engine.daemon.clone(),
             start: homeserver.start.clone(),
             addresses,
-            logs: homeserver.logs(),
+            logs: self.companion_logs().chain(homeserver.logs()).collect(),
             container: started.then(|| homeserver.main.id().to_owned()),
             store: self.store.clone(),
             image: image.reference.clone(),

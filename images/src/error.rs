@@ -34,7 +34,7 @@ pub enum Error {
         reason: String,
     },
     /// An override names an image that is neither here nor to be had.
-    #[error("`--image {name}={reference}` names an image that is not here and cannot be pulled: {reason}")]
+    #[error("`{reference}`, given for {name}, is not here and cannot be pulled: {reason}")]
     Override {
         /// The name before the `=`.
         name: String,

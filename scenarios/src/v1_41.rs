@@ -2,7 +2,7 @@
 
 use harness::prelude::*;
 
-notes!("1.41.0": users_media_admin_api);
+notes!("1.41.0": template_dir, users_media_admin_api);
 
 /// The admin API of a user's media is served where the media are: on a media worker, no longer on the main process.
 ///
@@ -49,4 +49,136 @@ fn users_media_admin_api() -> Scenario {
         })
         .until("1.41.0", json!({ "answer": gone(), "the file": 200 }))
         .since("1.41.0", json!({ "answer": status(200), "the file": 404 }))
+}
+
+/// Templates of single sign-on, account validity and mails may lie in one directory, named once. The three old settings go on,
+/// with a warning from 1.42.0 on; where both name a file, the new one wins.
+///
+/// Upstream: PRs 10587, 10596, 10768 (the warning).
+fn template_dir() -> Scenario {
+    let old = json!({
+        "sso": { "template_dir": "/data/old" },
+        "account_validity": { "template_dir": "/data/old" },
+        "email": { "template_dir": "/data/old" },
+    });
+    let new = |directory: &str| json!({ "templates": { "custom_template_directory": directory } });
+    let from = |directory: &str| {
+        json!({
+            "sign-on that fails": format!("{directory} sso_error.html"),
+            "unknown renewal token": format!("{directory} invalid_token.html"),
+            "renewal mail": format!("{directory} notice_expiry.txt"),
+        })
+    };
+    let upstreams = || {
+        json!({
+            "sign-on that fails": contains("There was an error"),
+            "unknown renewal token": contains("Invalid renewal token."),
+            "renewal mail": contains("Your account will expire on"),
+        })
+    };
+    let (shown, prints) = ("pages and mails", "what the server prints");
+    let warnings = || matches(r"(?s)\n'account_validity' section\..*\n'sso' section\..*\n'email' section\.");
+    let scenario = Scenario::for_note("Deprecation of `template_dir`")
+        .disagreement(
+            "the page about templates of 1.41.0, and the warnings of 1.42.0, name the setting `custom_templates_directory`",
+            "it is `custom_template_directory`, as the note says; the other name is ignored without a word",
+        )
+        .disagreement("the old settings are to be removed in October 2021", "1.53.0, of February 2022, still reads them")
+        .hop("1.40.0", "1.41.0")
+        .mail()
+        .config(json!({
+            "oidc_providers": [provider()],
+            "account_validity": { "enabled": true, "period": "6w", "renew_at": "1w" },
+        }))
+        .seed(|hs| async move { hs.user("alice").await?.add_email(&hs.email("alice")).await });
+    let files = ["sso_error.html", "invalid_token.html", "notice_expiry.txt"];
+    files
+        .into_iter()
+        .flat_map(|name| ["old", "new"].map(|directory| (directory, name)))
+        .fold(scenario, |scenario, (directory, name)| {
+            scenario.file(&format!("{directory}/{name}"), format!("{directory} {name}"))
+        })
+        .variant("the old settings")
+        .then("1.42.0")
+        .then("1.53.0")
+        .config(old)
+        .fact(shown, templates())
+        .always(from("old"))
+        .fact(prints, printed())
+        .until("1.42.0", "")
+        .since("1.42.0", warnings())
+        .step("the new setting beside them")
+        .change({
+            let new = new("/data/new");
+            move |deployment| {
+                deployment.config(new.clone());
+            }
+        })
+        .now(shown, from("new"))
+        .step("the new setting alone")
+        .change(|deployment| {
+            for section in ["sso", "account_validity", "email"] {
+                if let Some(section) = deployment.config.get_mut(section).and_then(Value::as_object_mut) {
+                    section.shift_remove("template_dir");
+                }
+            }
+        })
+        .now(shown, from("new"))
+        .now(prints, "")
+        .variant("the new setting")
+        .config(new("/data/new"))
+        .fact("start", start())
+        .always(started())
+        .fact(shown, templates())
+        .until("1.41.0", upstreams())
+        .since("1.41.0", from("new"))
+        .step("under the name that the page about templates gives")
+        .change(|deployment| {
+            deployment.unset("templates").config(json!({ "templates": { "custom_templates_directory": "/data/new" } }));
+        })
+        .now(shown, upstreams())
+        .step("a directory that is not there")
+        .change({
+            let none = new("/data/none");
+            move |deployment| {
+                deployment.config(none.clone());
+            }
+        })
+        .now("start", refused("Configured template directory does not exist: /data/none"))
+}
+
+/// A provider for single sign-on that nobody has to reach.
+fn provider() -> Value {
+    json!({
+        "idp_id": "idp",
+        "idp_name": "Provider",
+        "discover": false,
+        "issuer": "http://idp.test/",
+        "client_id": "synapse",
+        "client_secret": "secret",
+        "scopes": ["profile"],
+        "skip_verification": true,
+        "authorization_endpoint": "http://idp.test/authorize",
+        "token_endpoint": "http://idp.test/token",
+        "userinfo_endpoint": "http://idp.test/userinfo",
+        "user_mapping_provider": { "config": { "localpart_template": "{{ user.sub }}" } },
+    })
+}
+
+/// One thing of each kind that is made from a template.
+fn templates() -> Probe {
+    Probe::from(|hs: Live| async move {
+        let alice = hs.user("alice").await?;
+        let address = hs.email("alice");
+        let seen = hs.mail("mail").to(&address).await?.len();
+        alice.post("/_matrix/client/unstable/account_validity/send_mail", &json!({})).await?.ok()?;
+        let mail = hs.mail("mail").next_to(&address, seen).await?;
+        let sign_on = hs.anonymous().get("/_synapse/client/oidc/callback?state=x&code=y").await?;
+        let renewal = hs.anonymous().get("/_matrix/client/unstable/account_validity/renew?token=zzz").await?;
+        Ok(json!({
+            "sign-on that fails": sign_on.text(),
+            "unknown renewal token": renewal.text(),
+            "renewal mail": mail.text.unwrap_or_default().trim(),
+        }))
+    })
 }

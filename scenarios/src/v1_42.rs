@@ -1,8 +1,10 @@
 //! Synapse 1.42.0.
 
+use std::time::{Duration, Instant};
+
 use harness::prelude::*;
 
-notes!("1.42.0": room_admin_api, uia_fallback_error);
+notes!("1.42.0": room_admin_api, uia_fallback_error, stale_email_pushers);
 
 /// `purge_room` and `shutdown_room` go; the Delete Room API does what both did.
 ///
@@ -115,4 +117,73 @@ fn captcha(right: bool) -> Probe {
         let answer = hs.anonymous().request(harness::Method::POST, path).form(&form).await?;
         Ok(json!({ "status": answer.status(), "page": answer.text() }))
     })
+}
+
+/// A pusher that was left behind when its address was taken from an account is removed, and taking an address away now takes its
+/// pusher along. The mails themselves are not waited for: the first comes ten minutes after a message.
+///
+/// Upstream: PRs 10581, 10734.
+fn stale_email_pushers() -> Scenario {
+    let deltas = "SELECT file FROM applied_schema_deltas WHERE file LIKE '%delete_unlinked_email_pushers%'";
+    Scenario::for_note("Removal of out-of-date email pushers")
+        .hop("1.41.1", "1.42.0")
+        .mail()
+        .config(json!({ "email": { "enable_notifs": true } }))
+        .seed(|hs| async move {
+            give_up_address(&hs, "carol").await?;
+            Ok(())
+        })
+        .fact("the delta", sql(deltas))
+        .until("1.42.0", json!([]))
+        .since("1.42.0", json!([{ "file": "63/02delete_unlinked_email_pushers.sql" }]))
+        // Until the update is over, in the background.
+        .fact("pushers of one who gave up an address before", |hs: Live| async move {
+            let (begun, limit) = (Instant::now(), Duration::from_secs(120));
+            while !hs.sql("SELECT update_name FROM background_updates").await?.is_empty() && begun.elapsed() < limit {
+                tokio::time::sleep(Duration::from_millis(200)).await;
+            }
+            pushers(&hs, "carol").await
+        })
+        .until("1.42.0", json!(["given up", "kept"]))
+        .since("1.42.0", json!(["kept"]))
+        .fact("pushers of one who gives up an address now", |hs: Live| async move {
+            let name = hs.unique("dora");
+            give_up_address(&hs, &name).await?;
+            pushers(&hs, &name).await
+        })
+        .until("1.42.0", json!(["given up", "kept"]))
+        .since("1.42.0", json!(["kept"]))
+}
+
+/// Gives a user two addresses with a pusher each, and takes one address away.
+async fn give_up_address(hs: &Live, name: &str) -> Result<()> {
+    let user = hs.user(name).await?;
+    for which in ["given up", "kept"] {
+        let address = address(name, which);
+        user.add_email(&address).await?;
+        let pusher = json!({
+            "kind": "email",
+            "app_id": "m.email",
+            "app_display_name": "Email",
+            "device_display_name": address,
+            "pushkey": address,
+            "lang": "en",
+            "data": {},
+            "append": true,
+        });
+        user.post("/_matrix/client/r0/pushers/set", &pusher).await?.ok()?;
+    }
+    let gone = json!({ "medium": "email", "address": address(name, "given up") });
+    user.post("/_matrix/client/r0/account/3pid/delete", &gone).await?.ok()?;
+    Ok(())
+}
+
+async fn pushers(hs: &Live, name: &str) -> Result<Value> {
+    let answer = hs.user(name).await?.get("/_matrix/client/r0/pushers").await?.ok()?.json()?;
+    let keys: Vec<_> = answer["pushers"].as_array().into_iter().flatten().map(|pusher| pusher["pushkey"].clone()).collect();
+    Ok(json!(["given up", "kept"].into_iter().filter(|which| keys.contains(&json!(address(name, which)))).collect::<Vec<_>>()))
+}
+
+fn address(name: &str, which: &str) -> String {
+    format!("{}.{name}@example.test", which.replace(' ', "-"))
 }

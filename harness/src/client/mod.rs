@@ -3,6 +3,7 @@
 mod answer;
 mod browser;
 pub(crate) mod database;
+mod forward_proxy;
 mod mail;
 mod matrix;
 pub use matrix::escape;
@@ -12,6 +13,7 @@ mod transcript;
 
 pub use answer::{Answer, UnexpectedAnswer};
 pub use browser::{Browser, Page};
+pub use forward_proxy::ForwardProxy;
 pub use mail::{Mail, Mailbox};
 pub(crate) use matrix::Identity;
 pub use matrix::{Client, Request};
