@@ -142,6 +142,7 @@ impl Cli {
         }
         let plan = Plan::new(selected);
         let plan = if self.control { plan.as_control() } else { plan };
+        let plan = plan.run_with(std::env::args().skip(1));
         self.know(&releases, &plan)?;
         if self.plan {
             print(&plan);
@@ -183,7 +184,7 @@ impl Cli {
             .build()
             .map_err(|error| Stop { code: ERRORED, message: format!("no runtime: {error}") })?;
         let root = self.evidence.clone().unwrap_or_else(default_root);
-        let whole = plan.trials.len() == all.len() && self.shard.is_none() && !self.control;
+        let whole = plan.trials.len() == all.len() && self.shard.is_none() && self.hop.is_none() && !self.control;
         let prepared = runtime.block_on(self.prepare(&plan, suite.ledger, &root, tolerances.clone()));
         let engine = Arc::new(prepared.map_err(|error| Stop { code: ERRORED, message: format!("{error:#}") })?);
 

@@ -44,6 +44,8 @@ pub struct Plan {
     pub(crate) trials: Vec<Trial>,
     pub(crate) walks: Vec<Walk>,
     pub(crate) control: bool,
+    /// The run's options that a rerun of one trial repeats, as they were typed.
+    pub(crate) repeated: Vec<String>,
 }
 
 /// One deployment on one path, with everyone who observes there.
@@ -123,6 +125,23 @@ impl std::str::FromStr for Hop {
     }
 }
 
+/// The arguments that change what a trial does, of all that a run was given.
+fn repeated(arguments: impl IntoIterator<Item = String>) -> Vec<String> {
+    const VALUED: [&str; 5] = ["--hop", "--image", "--images-from", "--registry", "--repository"];
+    let mut arguments = arguments.into_iter();
+    let mut repeated = Vec::new();
+    while let Some(argument) = arguments.next() {
+        let name = argument.split('=').next().unwrap_or_default();
+        if argument == "--control" || (VALUED.contains(&name) && name != argument) {
+            repeated.push(argument);
+        } else if VALUED.contains(&name) {
+            repeated.push(argument);
+            repeated.extend(arguments.next());
+        }
+    }
+    repeated
+}
+
 impl Trial {
     pub(crate) fn variant(&self, index: usize) -> &Variant {
         &self.scenario.running()[index]
@@ -174,7 +193,7 @@ impl Plan {
                 }
             }
         }
-        Self { trials, walks, control: false }
+        Self { trials, walks, control: false, repeated: Vec::new() }
     }
 
     /// The same plan as a control: each path's first release goes on running under the later releases' version numbers.
@@ -186,6 +205,19 @@ impl Plan {
             walk.control = true;
         }
         self
+    }
+
+    /// The same plan, run with these arguments.
+    pub(crate) fn run_with(mut self, arguments: impl IntoIterator<Item = String>) -> Self {
+        self.repeated = repeated(arguments);
+        self
+    }
+
+    /// The command that runs one trial again as it ran here.
+    pub(crate) fn rerun(&self, trial: &Trial) -> String {
+        let mut words: Vec<&str> = self.repeated.iter().map(String::as_str).collect();
+        words.extend(["--exact", &trial.name]);
+        format!("cargo test --test upgrades -- {}", words.join(" "))
     }
 
     /// The images that the plan needs, in the order in which they are wanted.
@@ -420,6 +452,36 @@ mod tests {
         synapse 1.52.0
         synapse 1.53.0
         ");
+    }
+
+    #[test]
+    fn a_rerun_repeats_what_changes_a_trial() {
+        let plan = plan(&[on_hop("there_and_back")]).run_with(
+            [
+                "upgrades",
+                "v1_53",
+                "--skip",
+                "x",
+                "--image",
+                "1.53.0=fork:1",
+                "--registry=mirror.test",
+                "--shard",
+                "1/2",
+            ]
+            .map(str::to_owned),
+        );
+        assert_eq!(
+            plan.rerun(&plan.trials[0]),
+            "cargo test --test upgrades -- --image 1.53.0=fork:1 --registry=mirror.test --exact \
+             v1_53_0::there_and_back::sqlite"
+        );
+    }
+
+    #[test]
+    fn a_hop_goes_up() {
+        assert_eq!("1.46.0..1.60.0".parse::<Hop>().map(|hop| hop.to.to_string()), Ok("1.60.0".to_owned()));
+        assert_eq!("1.60.0..1.46.0".parse::<Hop>(), Err("1.46.0 is not newer than 1.60.0: a hop goes up".to_owned()));
+        assert!("1.46.0".parse::<Hop>().unwrap_err().contains("expected a form like"));
     }
 
     #[test]

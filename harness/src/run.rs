@@ -228,7 +228,7 @@ pub(crate) async fn run(
             let mut home = waiting.remove(&index).unwrap_or_default();
             home.sort_by_key(|outcome| outcome.rider.variant);
             left.remove(&index);
-            tell(index, judge(trial, home, note_url(trial), plan.control));
+            tell(index, judge(trial, home, note_url(trial), &plan));
         }
     }
     // A walk that panicked has sent nothing: its trials are errors, not silence.
@@ -240,7 +240,7 @@ pub(crate) async fn run(
     }
     for index in left {
         let trial = &plan.trials[index];
-        let mut result = judge(trial, waiting.remove(&index).unwrap_or_default(), note_url(trial), plan.control);
+        let mut result = judge(trial, waiting.remove(&index).unwrap_or_default(), note_url(trial), &plan);
         result.outcome = Outcome::Errored;
         let reasons: Vec<String> = panics.iter().cloned().collect();
         result.explanation = Some(format!("a walk broke off: {}", reasons.join("; ")));
@@ -292,7 +292,7 @@ impl Engine {
 }
 
 /// One trial's verdict from what its riders brought home.
-fn judge(trial: &Trial, home: Vec<RiderOutcome>, url: String, control: bool) -> TrialResult {
+fn judge(trial: &Trial, home: Vec<RiderOutcome>, url: String, plan: &Plan) -> TrialResult {
     let trouble: BTreeSet<String> =
         home.iter().flat_map(|outcome| outcome.trouble.iter().cloned().chain(outcome.errors())).collect();
     let blind: Vec<String> = home.iter().flat_map(|outcome| blind_facts(trial, outcome)).collect();
@@ -300,7 +300,7 @@ fn judge(trial: &Trial, home: Vec<RiderOutcome>, url: String, control: bool) -> 
     let (outcome, explanation) = if !trouble.is_empty() {
         let lines: Vec<String> = trouble.into_iter().collect();
         (Outcome::Errored, Some(lines.join("\n")))
-    } else if control {
+    } else if plan.control {
         caught(trial, &home)
     } else if failed {
         (Outcome::Failed, None)
@@ -318,11 +318,7 @@ fn judge(trial: &Trial, home: Vec<RiderOutcome>, url: String, control: bool) -> 
         seconds: home.iter().map(|outcome| outcome.seconds).fold(0.0, f64::max),
         tables: home.into_iter().map(|outcome| outcome.table).collect(),
         disagreements: trial.scenario.disagreements.clone(),
-        rerun: format!(
-            "cargo test --test upgrades -- {}--exact {}",
-            if control { "--control " } else { "" },
-            trial.name
-        ),
+        rerun: plan.rerun(trial),
     }
 }
 

@@ -234,7 +234,10 @@ fn new_email_templates() -> Scenario {
         .fact("start", start())
         .until("1.0.0", started())
         .since("1.0.0", missing("password_reset.html"))
-        .fact("a reset", mail_and_pages())
+        .fact(
+            "a reset",
+            mail_and_pages("/_matrix/client/r0/account/password/email/requestToken", |hs| hs.email("alice")),
+        )
         .until("1.0.0", json!({ "answer": error(400, "M_MISSING_PARAM") }))
         .since(
             "1.0.0",
@@ -282,13 +285,13 @@ fn new_email_templates() -> Scenario {
         )
 }
 
-/// Asks for a mail that resets a password; what is in it and behind its link.
-fn mail_and_pages() -> Probe {
-    Probe::from(|hs: Live| async move {
-        let address = hs.email("alice");
+/// Asks for a mail that proves who owns an address; what is in it and behind its link.
+pub(crate) fn mail_and_pages(path: &'static str, address: fn(&Live) -> String) -> Probe {
+    Probe::from(move |hs: Live| async move {
+        let address = address(&hs);
         let seen = hs.mail("mail").to(&address).await?.len();
         let body = json!({ "client_secret": hs.unique("secret"), "email": address, "send_attempt": 1 });
-        let answer = hs.anonymous().post("/_matrix/client/r0/account/password/email/requestToken", &body).await?;
+        let answer = hs.anonymous().post(path, &body).await?;
         if answer.status() != 200 {
             return Ok(json!({ "answer": answer.brief() }));
         }
