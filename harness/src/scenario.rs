@@ -444,6 +444,15 @@ impl Scenario {
         })
     }
 
+    /// Further nginx directives for the server block of the proxy of this name.
+    #[must_use]
+    pub fn directives<const N: usize>(self, proxy: &str, lines: [&str; N]) -> Self {
+        self.edit(|variant| {
+            let proxy = variant.deployment.proxies.get_mut(proxy).expect("begin with `.proxy(name, routes)`");
+            proxy.directives.extend(lines.map(str::to_owned));
+        })
+    }
+
     /// A mail sink under the host name `mail`, and a homeserver that sends its mails there.
     #[must_use]
     pub fn mail(self) -> Self {
