@@ -2,7 +2,7 @@
 
 use harness::prelude::*;
 
-notes!("1.27.0": sso_callback_uris);
+notes!("1.27.0": sso_callback_uris, template_autoescape);
 
 /// Callbacks of single sign-on move below `/_synapse/client`. An OpenID Connect provider that knows only the old address
 /// refuses a login; SAML goes on under both.
@@ -40,11 +40,14 @@ fn sso_callback_uris() -> Scenario {
         .variant("OpenID Connect, a provider that knows the old address")
         .config(json!({ "oidc_config": oidc }))
         .companion("idp.test", knows(&[old]))
-        .fact("the address that the provider is given", Probe::from(|hs: Live| async move {
-            let path = "/_matrix/client/r0/login/sso/redirect?redirectUrl=http://app.test/";
-            let answer = hs.anonymous().get(path).header("host", "hs.test").await?;
-            Ok(json!(parameter(answer.header("location").unwrap_or_default(), "redirect_uri")))
-        }))
+        .fact(
+            "the address that the provider is given",
+            Probe::from(|hs: Live| async move {
+                let path = "/_matrix/client/r0/login/sso/redirect?redirectUrl=http://app.test/";
+                let answer = hs.anonymous().get(path).header("host", "hs.test").await?;
+                Ok(json!(parameter(answer.header("location").unwrap_or_default(), "redirect_uri")))
+            }),
+        )
         .until("1.27.0", old)
         .since("1.27.0", new)
         .fact("old address", get("/_synapse/oidc/callback?error=x"))
@@ -100,6 +103,112 @@ fn sso_callback_uris() -> Scenario {
         .always(logs_in())
 }
 
+/// Templates of pages and mails escape what they are given, if their files' names end like those of HTML.
+///
+/// Upstream: PR 9200.
+fn template_autoescape() -> Scenario {
+    let page = "{{ error }} {{ error | e }} {{ error | safe }}";
+    let shown = |error: Value, mail: &str, form: &str| json!({ "page of an error": error, "mail": contains(mail), "form": contains(form) });
+    let (raw, escaped) = ("<b>x</b>", "&lt;b&gt;x&lt;/b&gt;");
+    let ours = |first: &str| json!([first, escaped, raw].join(" "));
+    Scenario::for_note("Changes to HTML templates")
+        .hop("1.26.0", "1.27.0")
+        .mail()
+        .config(json!({
+            "email": { "enable_notifs": true, "template_dir": "/data/mails" },
+            "account_validity": { "enabled": true, "period": "6w", "renew_at": "1w" },
+            "sso": { "template_dir": "/data/pages" },
+            // Nobody has to be there: the provider is only pointed at.
+            "oidc_config": {
+                "enabled": true,
+                "discover": false,
+                "skip_verification": true,
+                "issuer": "http://idp.test/",
+                "client_id": "synapse",
+                "client_secret": "secret",
+                "scopes": ["profile"],
+                "authorization_endpoint": "http://idp.test/authorize",
+                "token_endpoint": "http://idp.test/token",
+                "userinfo_endpoint": "http://idp.test/userinfo",
+                "user_mapping_provider": { "config": { "localpart_template": "{{ user.sub }}" } },
+            },
+        }))
+        .seed(|hs| async move { hs.user("alice").await?.add_email(&hs.email("alice")).await })
+        // What the probes send on purpose.
+        .log_error("Error from the OIDC provider")
+        .fact("templates that escape", escaping_templates())
+        .until("1.27.0", json!({ "notif_mail.html": false, "sso_error.html": false }))
+        .since("1.27.0", json!({ "notif_mail.html": true, "sso_error.html": true }))
+        .variant("upstream's templates")
+        .file("pages/unused.html", "")
+        .file("mails/unused.html", "")
+        .fact("markup", markup())
+        .until("1.27.0", shown(contains(&format!("<code>{raw}</code>")), "&client_secret", raw))
+        .since("1.27.0", shown(contains(escaped), "&amp;client_secret", escaped))
+        .variant("the operator's templates")
+        .file("pages/sso_error.html", page)
+        .file("mails/password_reset.html", "{{ link }}")
+        .file("mails/password_reset_confirmation.html", "{{ sid }}")
+        .fact("markup", markup())
+        .until("1.27.0", shown(ours(raw), "&client_secret", raw))
+        .since("1.27.0", shown(ours(escaped), "&amp;client_secret", escaped))
+        .variant("a template with another ending")
+        .config(json!({ "email": { "password_reset_template_html": "reset.tmpl" } }))
+        .file("pages/sso_error.html", page)
+        .file("mails/reset.tmpl", "{{ link }}")
+        .file("mails/password_reset_confirmation.html", "{{ sid }}")
+        .fact("markup", markup())
+        .until("1.27.0", shown(ours(raw), "&client_secret", raw))
+        .since("1.27.0", shown(ours(escaped), "&client_secret", escaped))
+        .step("renamed")
+        .change(|deployment| {
+            deployment
+                .file("mails/reset.html", "{{ link }}")
+                .config(json!({ "email": { "password_reset_template_html": "reset.html" } }));
+        })
+        .now("markup", shown(ours(escaped), "&amp;client_secret", escaped))
+}
+
+/// Does a mail's and a page's template, as Synapse has read it, escape what it is given? Asked of the template engine, as a
+/// notification by mail takes ten minutes to come.
+fn escaping_templates() -> Probe {
+    Probe::from(|hs: Live| async move {
+        let program = "import jinja2, json\n\
+            from synapse.config.homeserver import HomeServerConfig\n\
+            config = HomeServerConfig.load_config('', ['-c', '/data/homeserver.yaml'])\n\
+            found = {}\n\
+            for section in config.config_classes:\n\
+            \x20   for template in vars(getattr(config, section.section)).values():\n\
+            \x20       if isinstance(template, jinja2.Template):\n\
+            \x20           escapes = template.environment.autoescape\n\
+            \x20           found[template.name] = escapes(template.name) if callable(escapes) else escapes\n\
+            print(json.dumps({name: found[name] for name in ['notif_mail.html', 'sso_error.html']}))";
+        Ok(serde_json::from_str(&hs.python(program).await?)?)
+    })
+}
+
+/// Markup that comes from outside, as it is shown on a page and a form, and an ampersand in a mail.
+fn markup() -> Probe {
+    Probe::from(|hs: Live| async move {
+        let address = hs.email("alice");
+        let seen = hs.mail("mail").to(&address).await?.len();
+        let body = json!({ "client_secret": hs.unique("secret"), "email": address, "send_attempt": 1 });
+        hs.anonymous().post("/_matrix/client/r0/account/password/email/requestToken", &body).await?.ok()?;
+        let mail = hs.mail("mail").next_to(&address, seen).await?;
+        let markup = escape("<b>x</b>");
+        let form = format!("/_synapse/client/password_reset/email/submit_token?sid={markup}&token=t&client_secret=s");
+        let mut page = String::new();
+        // The callback moves on the same hop.
+        for path in ["/_synapse/oidc/callback", "/_synapse/client/oidc/callback"] {
+            let answer = hs.anonymous().get(&format!("{path}?error={markup}")).await?;
+            if answer.status() == 400 {
+                page = answer.text();
+            }
+        }
+        Ok(json!({ "page of an error": page, "mail": mail.html, "form": hs.anonymous().get(&form).await?.text() }))
+    })
+}
+
 /// A login from the first page to the access token, through the provider's form.
 fn login() -> Probe {
     Probe::from(|hs: Live| async move {
@@ -132,9 +241,10 @@ fn metadata(path: &'static str) -> Probe {
     Probe::from(move |hs: Live| async move {
         let answer = hs.anonymous().get(path).await?;
         let text = answer.text();
-        let consumer = text.split("AssertionConsumerService").nth(1).and_then(|rest| {
-            rest.split("Location=\"").nth(1)?.split('"').next().map(str::to_owned)
-        });
+        let consumer = text
+            .split("AssertionConsumerService")
+            .nth(1)
+            .and_then(|rest| rest.split("Location=\"").nth(1)?.split('"').next().map(str::to_owned));
         Ok(json!({ "status": answer.status(), "consumer": consumer }))
     })
 }
