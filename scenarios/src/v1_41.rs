@@ -1,8 +1,10 @@
 //! Synapse 1.41.0.
 
+use std::collections::BTreeSet;
+
 use harness::prelude::*;
 
-notes!("1.41.0": template_dir, users_media_admin_api);
+notes!("1.41.0": federation_through_forward_proxy, template_dir, users_media_admin_api);
 
 /// The admin API of a user's media is served where the media are: on a media worker, no longer on the main process.
 ///
@@ -180,5 +182,78 @@ fn templates() -> Probe {
             "unknown renewal token": renewal.text(),
             "renewal mail": mail.text.unwrap_or_default().trim(),
         }))
+    })
+}
+
+/// With a proxy named in the environment, federation goes through it: requests to other servers, their media, their keys. Until
+/// then only the like of previews did.
+///
+/// Upstream: PRs 10443, 10475. Most of it is seen with destinations that nobody can reach: the proxy's log tells where a server
+/// wants to go.
+fn federation_through_forward_proxy() -> Scenario {
+    let by_proxy = || json!(["peer.test:443", "peer.test:8448"]);
+    let directly = || json!([]);
+    let found = |connections: Value| json!({ "answer": status(200), "through the proxy": connections });
+    let known = "a room's alias on a server that is there";
+    let claims = [
+        ("a room's alias", wanted("/_matrix/client/r0/directory/room/%23room:{there}")),
+        ("media of others", wanted("/_matrix/media/r0/download/{there}/file")),
+        ("keys of others", wanted("/_matrix/key/v2/query/{there}/ed25519:key")),
+    ];
+    let preview = "a preview";
+    let scenario = Scenario::for_note("Add support for routing outbound HTTP requests via a proxy for federation")
+        .hop("1.40.0", "1.41.0")
+        .companion("forward", companion::forward_proxy())
+        // Of a proxy that cannot reach a destination.
+        .log_error("twisted - [0-9]+ - CRITICAL - Unhandled Error")
+        .environment("https_proxy", "http://forward:8888")
+        .config(json!({ "url_preview_enabled": true, "url_preview_ip_range_blacklist": ["192.0.2.0/24"] }))
+        .peer("peer.test", json!({}))
+        .seed(|hs| async move {
+            let bob = hs.peer("peer.test")?.user("bob").await?;
+            bob.create_room(&json!({ "preset": "public_chat", "room_alias_name": "hall" })).await?;
+            Ok(())
+        })
+        .fact(known, |hs: Live| async move {
+            let before = hs.forward_proxy("forward").connections().await?.len();
+            let answer = hs.user("alice").await?.get("/_matrix/client/r0/directory/room/%23hall:peer.test").await?;
+            // The first that leg: later ones would use the connection that is open.
+            let connections: BTreeSet<_> = hs.forward_proxy("forward").connections().await?.drain(before..).collect();
+            Ok(json!({ "answer": answer.brief(), "through the proxy": connections }))
+        })
+        .until("1.41.0", found(directly()))
+        .since("1.41.0", found(by_proxy()))
+        .fact(preview, wanted("/_matrix/media/r0/preview_url?url=https://{there}/"))
+        .always(true);
+    claims
+        .into_iter()
+        .fold(scenario, |scenario, (claim, probe)| {
+            scenario.fact(claim, probe).until("1.41.0", false).since("1.41.0", true)
+        })
+        .step("one server is named in no_proxy")
+        .change(|deployment| {
+            deployment.environment.insert("no_proxy".to_owned(), "peer.test".to_owned());
+        })
+        .now(known, found(directly()))
+        .step("a proxy for http only")
+        .change(|deployment| {
+            deployment.environment = [("http_proxy".to_owned(), "http://forward:8888".to_owned())].into();
+        })
+        .now(known, found(directly()))
+        .now(preview, false)
+        .now("a room's alias", false)
+        .now("media of others", false)
+        .now("keys of others", false)
+}
+
+/// Is the proxy asked for a destination when Alice asks for something that is there? Nobody listens at it, so that it is known at
+/// once; each time it is another one, as those that could not be reached are left alone for a while.
+fn wanted(path: &'static str) -> Probe {
+    Probe::from(move |hs: Live| async move {
+        let port = hs.recall("port").map_or(Ok(20_000), |port| port.parse::<u16>())? + 1;
+        hs.remember("port", &port.to_string());
+        let there = format!("forward:{port}");
+        hs.user("alice").await?.get(&path.replace("{there}", &there)).await?;
+        Ok(json!(hs.forward_proxy("forward").connections().await?.contains(&there)))
     })
 }
