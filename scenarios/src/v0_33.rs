@@ -16,7 +16,8 @@ fn email_templates_in_package() -> Scenario {
     })
     .at_rest();
     let of_package = || json!({ "html": contains("<div class=\"salutation\">Hi Alice,"), "text": contains("You can disable these") });
-    let of_operator = |text: &str| json!({ "html": contains(&format!("<b>{text}</b> ")), "text": contains(&format!("{text} ")) });
+    let of_operator =
+        |text: &str| json!({ "html": contains(&format!("<b>{text}</b> ")), "text": contains(&format!("{text} ")) });
     let warning = "WARNING: The email notifier is configured to look for templates in 'res/templates', but no templates \
                    could be found there. We will fall back to using the example templates; to get rid of this warning, \
                    leave 'email.template_dir' unset.";
@@ -37,7 +38,16 @@ fn email_templates_in_package() -> Scenario {
         .until("0.33.7", json!([]))
         .since(
             "0.33.7",
-            json!(["mail-Vector.css", "mail.css", "notif.html", "notif.txt", "notif_mail.html", "notif_mail.txt", "room.html", "room.txt"]),
+            json!([
+                "mail-Vector.css",
+                "mail.css",
+                "notif.html",
+                "notif.txt",
+                "notif_mail.html",
+                "notif_mail.txt",
+                "room.html",
+                "room.txt"
+            ]),
         )
         .variant("a checkout, and its directory")
         .config(json!({ "email": { "template_dir": "res/templates" } }))

@@ -11,9 +11,10 @@ notes!("0.34.0": python_3, riot_im_no_longer_trusted, no_bundled_web_client);
 /// encoding of files from the locale. That 0.34.0 still runs on Python 2.7 too is not looked at.
 /// Upstream: PRs 4165, 4260.
 fn python_3() -> Scenario {
-    let python = Probe::from(|hs: Live| async move {
-        Ok(json!(hs.python("import sys; print(sys.version_info[0])").await?.trim()))
-    });
+    let python =
+        Probe::from(
+            |hs: Live| async move { Ok(json!(hs.python("import sys; print(sys.version_info[0])").await?.trim())) },
+        );
     let logging = |file: Value| {
         let mut file = file;
         file["class"] = json!("logging.handlers.RotatingFileHandler");
@@ -50,8 +51,11 @@ fn python_3() -> Scenario {
         .always("3")
         .fact(
             "a push rule whose name is not ASCII",
-            put("/_matrix/client/r0/pushrules/global/content/%C3%BC", json!({ "pattern": "word", "actions": ["notify"] }))
-                .by("alice"),
+            put(
+                "/_matrix/client/r0/pushrules/global/content/%C3%BC",
+                json!({ "pattern": "word", "actions": ["notify"] }),
+            )
+            .by("alice"),
         )
         .until("0.34.0", error(500, "M_UNKNOWN"))
         .since("0.34.0", status(200))
@@ -177,7 +181,10 @@ fn no_bundled_web_client() -> Scenario {
             "the sample configuration",
             sample("[d.get('web_client')] + [r['names'] for l in d['listeners'] for r in l['resources']]"),
         )
-        .until("0.34.0", json!([true, ["client", "webclient"], ["federation"], ["client", "webclient"], ["federation"]]))
+        .until(
+            "0.34.0",
+            json!([true, ["client", "webclient"], ["federation"], ["client", "webclient"], ["federation"]]),
+        )
         .since("0.34.0", json!([null, ["client"], ["federation"], ["client"], ["federation"]]))
         .step("a client of the operator")
         .change(|deployment| {

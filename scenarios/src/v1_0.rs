@@ -1,6 +1,9 @@
 //! Synapse 1.0.0.
 
-use std::{collections::BTreeSet, time::{Duration, Instant}};
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
 
 use harness::prelude::*;
 
@@ -313,7 +316,8 @@ pub(crate) fn mail_and_pages(path: &'static str, address: fn(&Live) -> String) -
 /// A password that is reset by mail, from the request to a login with the new one.
 fn reset(names_identity_server: bool) -> Probe {
     Probe::from(move |hs: Live| async move {
-        let (alice, address, secret) = (hs.user("alice").await?.id().to_owned(), hs.email("alice"), hs.unique("secret"));
+        let (alice, address, secret) =
+            (hs.user("alice").await?.id().to_owned(), hs.email("alice"), hs.unique("secret"));
         let (identity, mail) = (hs.recorder("identity"), hs.mail("mail"));
         let seen = mail.to(&address).await?.len();
         identity.forget().await?;

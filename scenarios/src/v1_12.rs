@@ -55,9 +55,7 @@ fn room_versions() -> Scenario {
         .fact("the temporary index, when the server starts", sql(valid))
         .until("1.12.0", json!([]))
         .since("1.12.0", per_database(json!([{ "valid": 1 }]), json!([{ "valid": true }])))
-        .fact("its removal", |hs: Live| async move {
-            hs.attempt("DROP INDEX tmp_upgrade_1_12_0_index;").await
-        })
+        .fact("its removal", |hs: Live| async move { hs.attempt("DROP INDEX tmp_upgrade_1_12_0_index;").await })
         .until("1.12.0", contains("tmp_upgrade_1_12_0_index"))
         .since("1.12.0", "done")
         .fact("its making", move |hs: Live| async move {
@@ -82,9 +80,11 @@ fn room_versions() -> Scenario {
             ),
         )
         .fact("the log up to the first listener", |hs: Live| async move {
-            let (applying, listening) = ("Applying engine-specific schema 57/rooms_version_column_3", "now listening on");
+            let (applying, listening) =
+                ("Applying engine-specific schema 57/rooms_version_column_3", "now listening on");
             let lines = hs.log_lines("").await?;
-            let told = lines.iter().filter_map(|line| [applying, listening].into_iter().find(|text| line.contains(text)));
+            let told =
+                lines.iter().filter_map(|line| [applying, listening].into_iter().find(|text| line.contains(text)));
             Ok(json!(told.collect::<Vec<_>>()))
         })
         .until("1.12.0", json!(["now listening on"]))

@@ -115,7 +115,9 @@ fn directory() -> Probe {
 /// Upstream: PRs 7102, 7186.
 fn sso_templates() -> Scenario {
     let missing = |name: &str, setting: &str| {
-        refused(&format!("Error accessing file '/data/templates/{name}' (config for {setting}): No such file or directory"))
+        refused(&format!(
+            "Error accessing file '/data/templates/{name}' (config for {setting}): No such file or directory"
+        ))
     };
     let page = |status: u16, text: &str| json!({ "status": status, "page": contains(text) });
     Scenario::for_note("New Single Sign-on HTML Templates")

@@ -39,7 +39,8 @@ fn outbound_device_lists() -> Scenario {
         .fact("the log up to the first listener", |hs: Live| async move {
             let (rebuilding, listening) = ("Rebuilding device_lists_outbound_last_success", "now listening on");
             let lines = hs.log_lines("").await?;
-            let told = lines.iter().filter_map(|line| [rebuilding, listening].into_iter().find(|text| line.contains(text)));
+            let told =
+                lines.iter().filter_map(|line| [rebuilding, listening].into_iter().find(|text| line.contains(text)));
             Ok(json!(told.collect::<Vec<_>>()))
         })
         .until("1.14.0", json!(["now listening on"]))

@@ -10,7 +10,9 @@ notes!("1.18.0": image_without_py3, redis_recommended);
 fn image_without_py3() -> Scenario {
     Scenario::for_note("Docker `-py3` suffix will be removed in future versions")
         .inspection()
-        .invariant("the image without the suffix stays what it has been since 0.99.0; what changes is in the registry only")
+        .invariant(
+            "the image without the suffix stays what it has been since 0.99.0; what changes is in the registry only",
+        )
         .fact("Python of the image without the suffix", |hs: Live| async move {
             Ok(json!(hs.python("import sys; print(sys.version_info.major)").await?.trim()))
         })

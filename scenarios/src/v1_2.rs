@@ -16,7 +16,8 @@ fn metrics_renamed() -> Scenario {
             let metrics = hs.metrics(process, path).await?;
             let names = metrics.names();
             let unlike = |(old, new): &&(&str, &str)| {
-                let values = |name| metrics.of(name).map(|sample| (sample.labels.clone(), sample.value)).collect::<Vec<_>>();
+                let values =
+                    |name| metrics.of(name).map(|sample| (sample.labels.clone(), sample.value)).collect::<Vec<_>>();
                 values(old) != values(new)
             };
             let lacking = |of: fn(&(&'static str, &'static str)) -> &'static str| {
@@ -40,7 +41,8 @@ fn metrics_renamed() -> Scenario {
     let library = Probe::from(|hs: Live| async move {
         let metrics = hs.metrics("main:9000", "/metrics").await?;
         let names = metrics.names();
-        let ours = names.iter().filter(|name| name.starts_with("process_cpu_seconds") || name.starts_with("python_gc_coll"));
+        let ours =
+            names.iter().filter(|name| name.starts_with("process_cpu_seconds") || name.starts_with("python_gc_coll"));
         Ok(json!(ours.collect::<Vec<_>>()))
     });
     Scenario::for_note("Upgrading to v1.2.0")
@@ -75,7 +77,10 @@ fn metrics_renamed() -> Scenario {
 const RENAMED: [(&str, &str); 11] = [
     ("synapse_background_process_start_count", "synapse_background_process_start_count_total"),
     ("synapse_federation_client_events_processed", "synapse_federation_client_events_processed_total"),
-    ("synapse_federation_client_sent_pdu_destinations:count", "synapse_federation_client_sent_pdu_destinations_count_total"),
+    (
+        "synapse_federation_client_sent_pdu_destinations:count",
+        "synapse_federation_client_sent_pdu_destinations_count_total",
+    ),
     ("synapse_federation_client_sent_pdu_destinations:total", "synapse_federation_client_sent_pdu_destinations_total"),
     ("synapse_federation_client_sent_transactions", "synapse_federation_client_sent_transactions_total"),
     ("synapse_http_server_response_count", "synapse_http_server_response_count_total"),

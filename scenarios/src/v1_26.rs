@@ -11,7 +11,9 @@ fn rollback_to_1_25() -> Scenario {
     let too_new = "Cannot use this database as it is too new for the server to understand";
     let deltas = |quote: &str| {
         ["59/01ignored_user.py", "59/06chain_cover_index.sql"]
-            .map(|file| format!("DELETE FROM applied_schema_deltas WHERE version = 59 AND file = {quote}{file}{quote};"))
+            .map(|file| {
+                format!("DELETE FROM applied_schema_deltas WHERE version = 59 AND file = {quote}{file}{quote};")
+            })
             .join("\n")
     };
     let stream_ids = "SELECT stream_id FROM account_data UNION SELECT stream_id FROM room_account_data \

@@ -74,10 +74,9 @@ fn appservice_registration_type() -> Scenario {
     });
     let own = "m.login.application_service";
     let registered = || json!({ "status": 200, "errcode": null, "error": null });
-    let refused = |status: u16, errcode: &str, text: &str| {
-        json!({ "status": status, "errcode": errcode, "error": contains(text) })
-    };
-    let no_token_wanted = || refused(400, "M_UNKNOWN", "An access token should not be provided on requests to /register");
+    let refused = |status: u16, errcode: &str, text: &str| json!({ "status": status, "errcode": errcode, "error": contains(text) });
+    let no_token_wanted =
+        || refused(400, "M_UNKNOWN", "An access token should not be provided on requests to /register");
     let unknown_token = || refused(401, "M_UNKNOWN_TOKEN", "Unrecognised access token");
     Scenario::for_note("Application Services must use type `m.login.application_service` when registering users")
         .hop("1.31.0", "1.32.0")

@@ -59,9 +59,6 @@ fn account_validity_templates() -> Scenario {
         .file("templates/renewed.html", "RENEWED until={{ expiration_ts }}")
         .file("templates/account_previously_renewed.html", "BEFORE until={{ expiration_ts }}")
         .fact("pages of a renewal", renewal())
-        .until(
-            "1.33.0",
-            pages(json!("RENEWED until={{ expiration_ts }}"), (404, contains("Invalid renewal token."))),
-        )
+        .until("1.33.0", pages(json!("RENEWED until={{ expiration_ts }}"), (404, contains("Invalid renewal token."))))
         .since("1.33.0", pages(matches(r"^RENEWED until=\d{13}$"), (200, matches(r"^BEFORE until=\d{13}$"))))
 }

@@ -10,7 +10,8 @@ notes!("1.34.0": room_invite_state_types);
 /// Upstream: PRs 9700 (the setting), 9915 and 9966 (the default).
 fn room_invite_state_types() -> Scenario {
     let (old, new) = ("room_invite_state_types", "room_prejoin_state");
-    let old_default = ["m.room.join_rules", "m.room.canonical_alias", "m.room.avatar", "m.room.encryption", "m.room.name"];
+    let old_default =
+        ["m.room.join_rules", "m.room.canonical_alias", "m.room.avatar", "m.room.encryption", "m.room.name"];
     let warning = || contains("The 'room_invite_state_types' configuration setting is now deprecated");
     let without_creation = || json!(["m.room.join_rules", "m.room.name"]);
     let with_creation = || json!(["m.room.create", "m.room.join_rules", "m.room.name"]);

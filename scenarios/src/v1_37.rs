@@ -44,7 +44,8 @@ class New(Checker):
     let refused = |text: &str| json!({ "status": 403, "errcode": "M_FORBIDDEN", "error": text });
     let fixed_text = "Spam is not permitted here";
     let prints = "what the server prints";
-    let warning = "This server is using a spam checker module that is implementing the deprecated spam checker interface.";
+    let warning =
+        "This server is using a spam checker module that is implementing the deprecated spam checker interface.";
     Scenario::for_note("Deprecation of the current spam checker interface")
         .disagreement(
             "the old interface is to be removed in August 2021",

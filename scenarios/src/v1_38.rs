@@ -22,7 +22,8 @@ fn events_reindex() -> Scenario {
         names.sort_unstable();
         json!(names.into_iter().map(|name| json!({ "name": name })).collect::<Vec<_>>())
     };
-    let built = ["", "_contains_url", "_room_order", "_room_stream", "_ts"].map(|of| format!("index_stream_ordering2{of}"));
+    let built =
+        ["", "_contains_url", "_room_order", "_room_stream", "_ts"].map(|of| format!("index_stream_ordering2{of}"));
     Scenario::for_note("Re-indexing of `events` table on Postgres databases")
         .disagreement(
             "four indexes are built anew, so four times the size of `events_order_room` is needed",
@@ -44,7 +45,13 @@ fn events_reindex() -> Scenario {
             }
             // The indexes themselves get their old names in the last step, so only the log still tells of them.
             let begins = "Starting update batch on background update 'index_stream_ordering2";
-            let built: BTreeSet<_> = hs.log_lines(begins).await?.iter().filter_map(|line| line.split('\'').nth(1)).map(str::to_owned).collect();
+            let built: BTreeSet<_> = hs
+                .log_lines(begins)
+                .await?
+                .iter()
+                .filter_map(|line| line.split('\'').nth(1))
+                .map(str::to_owned)
+                .collect();
             Ok(json!(built))
         })
         .until("1.38.0", json!([]))

@@ -12,7 +12,8 @@ fn third_party_rules_interface_deprecated() -> Scenario {
     let accepted = |text: &str| json!({ "status": 200, "error": null, "sent": text });
     let refused_event = || json!({ "status": 403, "errcode": "M_FORBIDDEN", "error": "This event is not allowed in this context", "sent": null });
     let failed = || json!({ "status": 500, "errcode": "M_UNKNOWN", "error": "Internal server error", "sent": null });
-    let refused_room = |errcode: &str, text: &str| json!({ "status": 403, "body": { "errcode": errcode, "error": text } });
+    let refused_room =
+        |errcode: &str, text: &str| json!({ "status": 403, "body": { "errcode": errcode, "error": text } });
     let room = |topic: &str| post("/_matrix/client/r0/createRoom", json!({ "topic": topic })).by("alice");
     let failing = "a message that the module fails to judge";
     let forbidden_room = "a room that is forbidden";

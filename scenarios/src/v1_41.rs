@@ -21,7 +21,11 @@ fn users_media_admin_api() -> Scenario {
         .proxy("proxy with the old rules", [("^/_matrix/media/", "media"), ("^/_synapse/admin/", "main")])
         .proxy(
             "proxy with the new rules",
-            [("^/_synapse/admin/v1/users/.*/media$", "media"), ("^/_matrix/media/", "media"), ("^/_synapse/admin/", "main")],
+            [
+                ("^/_synapse/admin/v1/users/.*/media$", "media"),
+                ("^/_matrix/media/", "media"),
+                ("^/_synapse/admin/", "main"),
+            ],
         )
         .seed(|hs| async move {
             hs.admin().await?.at("media")?.upload("kept.txt", "text/plain", b"kept").await?;

@@ -180,8 +180,14 @@ async fn give_up_address(hs: &Live, name: &str) -> Result<()> {
 
 async fn pushers(hs: &Live, name: &str) -> Result<Value> {
     let answer = hs.user(name).await?.get("/_matrix/client/r0/pushers").await?.ok()?.json()?;
-    let keys: Vec<_> = answer["pushers"].as_array().into_iter().flatten().map(|pusher| pusher["pushkey"].clone()).collect();
-    Ok(json!(["given up", "kept"].into_iter().filter(|which| keys.contains(&json!(address(name, which)))).collect::<Vec<_>>()))
+    let keys: Vec<_> =
+        answer["pushers"].as_array().into_iter().flatten().map(|pusher| pusher["pushkey"].clone()).collect();
+    Ok(json!(
+        ["given up", "kept"]
+            .into_iter()
+            .filter(|which| keys.contains(&json!(address(name, which))))
+            .collect::<Vec<_>>()
+    ))
 }
 
 fn address(name: &str, which: &str) -> String {

@@ -53,7 +53,8 @@ fn spaces_summary_on_workers() -> Scenario {
             let space = alice.room("space", &space).await?;
             for number in 1..=4 {
                 let child = alice.room(&format!("child {number}"), &json!({ "preset": "public_chat" })).await?;
-                let path = format!("/_matrix/client/r0/rooms/{}/state/m.space.child/{}", escape(&space), escape(&child));
+                let path =
+                    format!("/_matrix/client/r0/rooms/{}/state/m.space.child/{}", escape(&space), escape(&child));
                 alice.put(&path, &json!({ "via": ["hs.test"] })).await?.ok()?;
             }
             Ok(())

@@ -81,7 +81,8 @@ fn url_cache_not_mirrored() -> Scenario {
 }
 
 /// A picture of eight by eight points.
-const IMAGE: &str = "iVBORw0KGgoAAAANSUhEUgAAAAgAAAAICAIAAABLbSncAAAAEUlEQVR42mM4ISeHFTEMLQkAkL9BAc9woTwAAAAASUVORK5CYII=";
+const IMAGE: &str =
+    "iVBORw0KGgoAAAANSUhEUgAAAAgAAAAICAIAAABLbSncAAAAEUlEQVR42mM4ISeHFTEMLQkAkL9BAc9woTwAAAAASUVORK5CYII=";
 
 /// Asks for the preview of a page that nobody has asked for yet; where its image lies below the directories of the cache.
 async fn preview(hs: &Live) -> Result<String> {
@@ -98,6 +99,7 @@ async fn download(hs: &Live, image: &str) -> Result<harness::Answer> {
 
 /// In which of the directories below `/data` is the file?
 async fn there(hs: &Live, directories: &[&str], file: &str) -> Result<Vec<bool>> {
-    let program = format!("import json, os; print(json.dumps([os.path.exists('/data/%s/{file}' % d) for d in {directories:?}]))");
+    let program =
+        format!("import json, os; print(json.dumps([os.path.exists('/data/%s/{file}' % d) for d in {directories:?}]))");
     Ok(serde_json::from_str(&hs.python(&program).await?)?)
 }

@@ -20,10 +20,16 @@ fn room_delete_api_v1() -> Scenario {
         .hop("1.46.0", "1.47.0")
         // Background processes still had the purged rooms' events to look at.
         .log_error("Background process '[a-z_.]+' threw an exception")
-        .fact("POST /_synapse/admin/v1/rooms/<room>/delete", delete_room("POST", "/_synapse/admin/v1/rooms/{room}/delete"))
+        .fact(
+            "POST /_synapse/admin/v1/rooms/<room>/delete",
+            delete_room("POST", "/_synapse/admin/v1/rooms/{room}/delete"),
+        )
         .until("1.47.0", deleted(200, None, 404))
         .since("1.47.0", deleted(400, Some("M_UNRECOGNIZED"), 200))
-        .fact("POST /_synapse/admin/v1/<room>/delete, as printed", delete_room("POST", "/_synapse/admin/v1/{room}/delete"))
+        .fact(
+            "POST /_synapse/admin/v1/<room>/delete, as printed",
+            delete_room("POST", "/_synapse/admin/v1/{room}/delete"),
+        )
         .always(deleted(400, Some("M_UNRECOGNIZED"), 200))
         .fact("DELETE /_synapse/admin/v1/rooms/<room>", delete_room("DELETE", "/_synapse/admin/v1/rooms/{room}"))
         .always(deleted(200, None, 404))
@@ -36,7 +42,8 @@ fn delete_room(method: &'static str, path: &'static str) -> Probe {
         let room = hs.user("alice").await?.create_room(&json!({})).await?;
         let path = path.replace("{room}", &escape(&room));
         let body = json!({ "purge": true, "block": false });
-        let answer = if method == "POST" { admin.post(&path, &body).await? } else { admin.delete(&path, &body).await? };
+        let answer =
+            if method == "POST" { admin.post(&path, &body).await? } else { admin.delete(&path, &body).await? };
         let room = admin.get(&format!("/_synapse/admin/v1/rooms/{room}")).await?.status();
         Ok(json!({ "answer": answer.brief(), "room": room }))
     })

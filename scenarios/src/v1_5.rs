@@ -54,7 +54,8 @@ fn devices_migration() -> Scenario {
         .fact("the log up to the first listener", |hs: Live| async move {
             let (applying, listening) = ("Applying schema 56/hidden_devices.sql", "now listening on");
             let lines = hs.log_lines("").await?;
-            let told = lines.iter().filter_map(|line| [applying, listening].into_iter().find(|text| line.contains(text)));
+            let told =
+                lines.iter().filter_map(|line| [applying, listening].into_iter().find(|text| line.contains(text)));
             Ok(json!(told.collect::<Vec<_>>()))
         })
         .until("1.5.0", json!(["now listening on"]))

@@ -85,7 +85,8 @@ fn webclient_listener() -> Scenario {
 ///
 /// Upstream: PR 11867. Tokens outlive the move; what must follow is the reverse proxy that lets the path through.
 fn registration_token_validity() -> Scenario {
-    let old = "/_matrix/client/unstable/org.matrix.msc3231/register/org.matrix.msc3231.login.registration_token/validity";
+    let old =
+        "/_matrix/client/unstable/org.matrix.msc3231/register/org.matrix.msc3231.login.registration_token/validity";
     let new = "/_matrix/client/v1/register/m.login.registration_token/validity";
     let valid = |valid: bool| json!({ "status": 200, "body": { "valid": valid } });
     let stages = |stage: &str| json!([stage, "m.login.dummy"]);
@@ -133,7 +134,9 @@ fn registration_token_validity() -> Scenario {
             let path = "/_matrix/client/r0/register";
             let mut body = json!({ "username": hs.unique("newcomer"), "password": "Pa55w0rd!" });
             let session = hs.anonymous().post(path, &body).await?.field("session")?;
-            for auth in [json!({ "type": "m.login.registration_token", "token": "abcd" }), json!({ "type": "m.login.dummy" })] {
+            for auth in
+                [json!({ "type": "m.login.registration_token", "token": "abcd" }), json!({ "type": "m.login.dummy" })]
+            {
                 body["auth"] = auth;
                 body["auth"]["session"] = json!(session);
                 let answer = hs.anonymous().post(path, &body).await?;
@@ -166,9 +169,8 @@ fn cache_expiry() -> Scenario {
             Ok(json!({ "milliseconds": serde_json::from_str::<Value>(&output.ok()?)?, "deprecated": deprecated }))
         })
     };
-    let comes_to = |milliseconds: Option<u64>, deprecated: bool| {
-        json!({ "milliseconds": milliseconds, "deprecated": deprecated })
-    };
+    let comes_to =
+        |milliseconds: Option<u64>, deprecated: bool| json!({ "milliseconds": milliseconds, "deprecated": deprecated });
     Scenario::for_note("Time-based cache expiry is now enabled by default")
         .hop("1.52.0", "1.53.0")
         .fact("without any setting", ttl("{}"))
@@ -292,10 +294,7 @@ class Ported:
         .config(json!({ "modules": [{ "module": "invites.Old" }] }))
         .fact("start", start())
         .until("1.53.0", started())
-        .since(
-            "1.53.0",
-            refused("got an unexpected keyword argument 'user_may_create_room_with_invites'"),
-        )
+        .since("1.53.0", refused("got an unexpected keyword argument 'user_may_create_room_with_invites'"))
         .fact("a room without invitations", room(false))
         .always(json!({ "answer": { "status": 200 }, "error": null, "rooms made": 1 }))
         .fact("a room with an invitation", room(true))

@@ -31,7 +31,9 @@ fn open_registration() -> Scenario {
         .now("start", started())
         .step("or asks for a token")
         .change(|deployment| {
-            deployment.unset("enable_registration_without_verification").config(json!({ "registration_requires_token": true }));
+            deployment
+                .unset("enable_registration_without_verification")
+                .config(json!({ "registration_requires_token": true }));
         })
         .now("start", started())
         .now("a registration", json!({ "status": 401 }))

@@ -20,7 +20,10 @@ fn public_rooms() -> Scenario {
             list(&hs, &hs.user("alice").await?.get("/_matrix/client/r0/publicRooms").await?)
         })
         .always(shown())
-        .fact("to anyone", |hs: Live| async move { list(&hs, &hs.anonymous().get("/_matrix/client/r0/publicRooms").await?) })
+        .fact(
+            "to anyone",
+            |hs: Live| async move { list(&hs, &hs.anonymous().get("/_matrix/client/r0/publicRooms").await?) },
+        )
         .until("1.7.0", shown())
         .since("1.7.0", withheld(401, "M_MISSING_TOKEN"))
         // The other server signs the request that it sends for its user.
