@@ -108,7 +108,6 @@ fn tell(message: &str) {
 
 impl Cli {
     fn run(self, mut suite: Suite) -> Result<ExitCode, Stop> {
-        let releases = ReleaseTable::load().map_err(|error| usage(error.to_string()))?;
         if let Some(Hop { from, to }) = &self.hop {
             suite.scenarios = vec![Scenario::survival(&from.to_string(), &to.to_string())];
         }
@@ -143,7 +142,7 @@ impl Cli {
         let plan = Plan::new(selected);
         let plan = if self.control { plan.as_control() } else { plan };
         let plan = plan.run_with(std::env::args().skip(1));
-        self.know(&releases, &plan)?;
+        self.know(&plan)?;
         if self.plan {
             print(&plan);
             return Ok(ExitCode::SUCCESS);
@@ -152,7 +151,8 @@ impl Cli {
     }
 
     /// Every release that is named is one that exists, or one that an image was given for.
-    fn know(&self, releases: &ReleaseTable, plan: &Plan) -> Result<(), Stop> {
+    fn know(&self, plan: &Plan) -> Result<(), Stop> {
+        let releases = ReleaseTable::load().map_err(|error| usage(error.to_string()))?;
         let given: Vec<&Wanted> = self.images.overrides.iter().map(|given| &given.wanted).collect();
         let wanted = plan.wanted();
         for named in wanted.iter().chain(given.iter().copied()) {

@@ -118,20 +118,7 @@ fn template_autoescape() -> Scenario {
             "email": { "enable_notifs": true, "template_dir": "/data/mails" },
             "account_validity": { "enabled": true, "period": "6w", "renew_at": "1w" },
             "sso": { "template_dir": "/data/pages" },
-            // Nobody has to be there: the provider is only pointed at.
-            "oidc_config": {
-                "enabled": true,
-                "discover": false,
-                "skip_verification": true,
-                "issuer": "http://idp.test/",
-                "client_id": "synapse",
-                "client_secret": "secret",
-                "scopes": ["profile"],
-                "authorization_endpoint": "http://idp.test/authorize",
-                "token_endpoint": "http://idp.test/token",
-                "userinfo_endpoint": "http://idp.test/userinfo",
-                "user_mapping_provider": { "config": { "localpart_template": "{{ user.sub }}" } },
-            },
+            "oidc_config": absent_provider(),
         }))
         .seed(|hs| async move { hs.user("alice").await?.add_email(&hs.email("alice")).await })
         // What the probes send on purpose.
@@ -167,6 +154,23 @@ fn template_autoescape() -> Scenario {
                 .config(json!({ "email": { "password_reset_template_html": "reset.html" } }));
         })
         .now("markup", shown(ours(escaped), "&amp;client_secret", escaped))
+}
+
+/// The settings of an OpenID Connect provider that is pointed at only: nobody has to be there.
+pub(crate) fn absent_provider() -> Value {
+    json!({
+        "enabled": true,
+        "discover": false,
+        "skip_verification": true,
+        "issuer": "http://idp.test/",
+        "client_id": "synapse",
+        "client_secret": "secret",
+        "scopes": ["profile"],
+        "authorization_endpoint": "http://idp.test/authorize",
+        "token_endpoint": "http://idp.test/token",
+        "userinfo_endpoint": "http://idp.test/userinfo",
+        "user_mapping_provider": { "config": { "localpart_template": "{{ user.sub }}" } },
+    })
 }
 
 /// Does a mail's and a page's template, as Synapse has read it, escape what it is given? Asked of the template engine, as a

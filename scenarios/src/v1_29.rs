@@ -2,6 +2,8 @@
 
 use harness::prelude::*;
 
+use crate::v1_27::absent_provider;
+
 notes!("1.29.0": x_forwarded_proto);
 
 /// A reverse proxy has to say by which protocol it was asked, and for which host: otherwise each request is warned about,
@@ -31,20 +33,7 @@ fn x_forwarded_proto() -> Scenario {
                 "x_forwarded": true,
                 "resources": [{ "names": ["client", "federation"], "compress": false }],
             }],
-            // Nobody has to be there: the provider is only pointed at.
-            "oidc_config": {
-                "enabled": true,
-                "discover": false,
-                "skip_verification": true,
-                "issuer": "http://idp.test/",
-                "client_id": "synapse",
-                "client_secret": "secret",
-                "scopes": ["profile"],
-                "authorization_endpoint": "http://idp.test/authorize",
-                "token_endpoint": "http://idp.test/token",
-                "userinfo_endpoint": "http://idp.test/userinfo",
-                "user_mapping_provider": { "config": { "localpart_template": "{{ user.sub }}" } },
-            },
+            "oidc_config": absent_provider(),
         }))
         .proxy("nginx that hides the protocol", [("^/", "main")])
         .directives("nginx that hides the protocol", [client, host])
