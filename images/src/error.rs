@@ -36,9 +36,9 @@ pub enum Error {
     /// An override names an image that is neither here nor to be had.
     #[error("`{reference}`, given for {name}, is not here and cannot be pulled: {reason}")]
     Override {
-        /// The name before the `=`.
+        /// What it was given for.
         name: String,
-        /// The image after it.
+        /// The image that was given.
         reference: String,
         /// Why it cannot be pulled.
         reason: String,
