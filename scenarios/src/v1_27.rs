@@ -120,6 +120,7 @@ fn template_autoescape() -> Scenario {
             "sso": { "template_dir": "/data/pages" },
             "oidc_config": absent_provider(),
         }))
+        .config(json!({ "oidc_config": { "enabled": true } }))
         .seed(|hs| async move { hs.user("alice").await?.add_email(&hs.email("alice")).await })
         // What the probes send on purpose.
         .log_error("Error from the OIDC provider")
@@ -159,7 +160,6 @@ fn template_autoescape() -> Scenario {
 /// The settings of an OpenID Connect provider that is pointed at only: nobody has to be there.
 pub(crate) fn absent_provider() -> Value {
     json!({
-        "enabled": true,
         "discover": false,
         "skip_verification": true,
         "issuer": "http://idp.test/",

@@ -35,6 +35,7 @@ fn x_forwarded_proto() -> Scenario {
             }],
             "oidc_config": absent_provider(),
         }))
+        .config(json!({ "oidc_config": { "enabled": true } }))
         .proxy("nginx that hides the protocol", [("^/", "main")])
         .directives("nginx that hides the protocol", [client, host])
         .proxy("nginx that says the protocol", [("^/", "main")])

@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 
 use harness::prelude::*;
 
+use crate::v1_27::absent_provider;
+
 notes!("1.41.0": federation_through_forward_proxy, template_dir, users_media_admin_api);
 
 /// The admin API of a user's media is served where the media are: on a media worker, no longer on the main process.
@@ -153,22 +155,12 @@ fn template_dir() -> Scenario {
         .now("start", refused("Configured template directory does not exist: /data/none"))
 }
 
-/// A provider for single sign-on that nobody has to reach.
+/// A provider for single sign-on that nobody has to reach, as one of a list.
 fn provider() -> Value {
-    json!({
-        "idp_id": "idp",
-        "idp_name": "Provider",
-        "discover": false,
-        "issuer": "http://idp.test/",
-        "client_id": "synapse",
-        "client_secret": "secret",
-        "scopes": ["profile"],
-        "skip_verification": true,
-        "authorization_endpoint": "http://idp.test/authorize",
-        "token_endpoint": "http://idp.test/token",
-        "userinfo_endpoint": "http://idp.test/userinfo",
-        "user_mapping_provider": { "config": { "localpart_template": "{{ user.sub }}" } },
-    })
+    let mut provider = absent_provider();
+    provider["idp_id"] = json!("idp");
+    provider["idp_name"] = json!("Provider");
+    provider
 }
 
 /// One thing of each kind that is made from a template.
