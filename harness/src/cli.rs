@@ -18,7 +18,7 @@ use crate::{
     daemon::Daemon,
     fixture,
     plan::{self, Hop, Plan, Shard, Trial},
-    run::{self, Engine},
+    run::{self, Engine, Jobs},
     tolerance::Tolerances,
 };
 
@@ -65,6 +65,11 @@ struct Cli {
     /// Run each path's first release under the later releases' version numbers: every trial must notice, by a fact.
     #[arg(long, help_heading = "Run")]
     control: bool,
+
+    /// Give every variant deployments of its own, and walk them one after the other: for comparison, or to rule out that
+    /// company or load blurs a result.
+    #[arg(long, help_heading = "Run")]
+    one_at_a_time: bool,
 
     /// Run one part of the trials, `1/4`; hops are never split.
     #[arg(long, value_name = "INDEX/COUNT", env = "SYNAPSE_UPGRADES_SHARD", help_heading = "Run")]
@@ -139,7 +144,7 @@ impl Cli {
                 trials.len()
             )));
         }
-        let plan = Plan::new(selected);
+        let plan = if self.one_at_a_time { Plan::one_at_a_time(selected) } else { Plan::new(selected) };
         let plan = if self.control { plan.as_control() } else { plan };
         let plan = plan.run_with(std::env::args().skip(1));
         self.know(&plan)?;
@@ -273,7 +278,8 @@ impl Cli {
                 images.obtain(&wanted).await.map_err(|error| anyhow::anyhow!("no image for {wanted}: {error}"))?;
             }
         }
-        Engine::new(daemon, images, reporter, tolerances, fixture::directory(root), self.libtest.test_threads)
+        let jobs = Jobs::of(plan, self.libtest.test_threads);
+        Engine::new(daemon, images, reporter, tolerances, fixture::directory(root), jobs)
     }
 }
 

@@ -22,8 +22,12 @@ use crate::{
 
 /// A start may have to migrate, on a machine that is busy with other starts.
 const START_LIMIT: Duration = Duration::from_secs(300);
-/// How often a start is looked at.
+/// How often a start is looked at once it says that it listens.
 const POLL: Duration = Duration::from_millis(10);
+/// How often before: each look costs a connection through Docker's proxy, and many starts share the cores.
+const IDLE_POLL: Duration = Duration::from_millis(250);
+/// What a process logs when it listens; not all configurations of logs show it, so that only hastens the next look.
+const LISTENS: &str = "now listening on";
 /// The main process, among the processes of a deployment.
 pub(crate) const MAIN: &str = "main";
 /// nginx's first port; further proxies are on the next ones.
@@ -228,12 +232,17 @@ impl Homeserver {
         let url = container.address(config::PORT).map(|address| format!("http://{address}/_matrix/client/versions"));
         let answers = async {
             let Ok(url) = &url else { return std::future::pending().await };
+            let mut listens = false;
             loop {
                 // Any answer at all: a worker need not serve this path.
                 if http.get(url).timeout(Duration::from_secs(10)).send().await.is_ok() {
                     return;
                 }
-                tokio::time::sleep(POLL).await;
+                if listens {
+                    tokio::time::sleep(POLL).await;
+                } else {
+                    listens = container.log.wait_for(LISTENS, IDLE_POLL).await;
+                }
             }
         };
         self.started_or_ended(container, answers).await
@@ -243,7 +252,7 @@ impl Homeserver {
     async fn await_line(&self, container: &Container) -> anyhow::Result<Start> {
         let log = container.log.clone();
         let says = async move {
-            if !log.wait_for("Synapse now listening on", START_LIMIT).await {
+            if !log.wait_for(LISTENS, START_LIMIT).await {
                 std::future::pending::<()>().await;
             }
         };

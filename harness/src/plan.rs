@@ -44,6 +44,8 @@ pub struct Plan {
     pub(crate) trials: Vec<Trial>,
     pub(crate) walks: Vec<Walk>,
     pub(crate) control: bool,
+    /// Walks follow each other instead of going side by side.
+    pub(crate) one_at_a_time: bool,
     /// The run's options that a rerun of one trial repeats, as they were typed.
     pub(crate) repeated: Vec<String>,
 }
@@ -183,17 +185,26 @@ impl Shard {
 impl Plan {
     /// Plans the trials: variants that can share a deployment do.
     pub fn new(trials: Vec<Trial>) -> Self {
+        let mut plan = Self::one_at_a_time(trials);
+        plan.one_at_a_time = false;
         let mut walks: Vec<Walk> = Vec::new();
-        for (index, trial) in trials.iter().enumerate() {
-            for variant in 0..trial.scenario.running().len() {
-                let walk = Walk::alone(&trials, RiderPlan { trial: index, variant });
-                match walks.iter_mut().find_map(|other| Some((other.joined(&walk, &trials)?, other))) {
-                    Some((joined, other)) => *other = joined,
-                    None => walks.push(walk),
-                }
+        for walk in std::mem::take(&mut plan.walks) {
+            match walks.iter_mut().find_map(|other| Some((other.joined(&walk, &plan.trials)?, other))) {
+                Some((joined, other)) => *other = joined,
+                None => walks.push(walk),
             }
         }
-        Self { trials, walks, control: false, repeated: Vec::new() }
+        plan.walks = walks;
+        plan
+    }
+
+    /// The obvious procedure: every variant has deployments of its own, and walks when the one before has come home.
+    pub fn one_at_a_time(trials: Vec<Trial>) -> Self {
+        let riders = trials.iter().enumerate().flat_map(|(trial, planned)| {
+            (0..planned.scenario.running().len()).map(move |variant| RiderPlan { trial, variant })
+        });
+        let walks = riders.map(|rider| Walk::alone(&trials, rider)).collect();
+        Self { trials, walks, control: false, one_at_a_time: true, repeated: Vec::new() }
     }
 
     /// The same plan as a control: each path's first release goes on running under the later releases' version numbers.
@@ -436,6 +447,14 @@ mod tests {
                1.53.0
              - v1_53_0::refused::sqlite
         ");
+    }
+
+    #[test]
+    fn the_obvious_procedure_shares_nothing() {
+        let scenarios = [on_hop("plain"), on_hop("two_ways").variant("one").variant("other")];
+        let plan = Plan::one_at_a_time(trials(&scenarios));
+        assert!(plan.walks.iter().all(|walk| walk.riders.len() == 1));
+        assert_eq!(plan.walks.len(), 2 * 3);
     }
 
     #[test]

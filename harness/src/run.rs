@@ -34,9 +34,7 @@ pub(crate) struct Engine {
     pub(crate) http: reqwest::Client,
     pub(crate) authority: Arc<Authority>,
     pub(crate) directory: PathBuf,
-    /// Starts keep a core busy each; more at once only slow each other down.
     pub(crate) starts: Arc<Semaphore>,
-    /// Walks under way: enough to fill the waits of others, few enough for the memory.
     pub(crate) walks: Semaphore,
     pub(crate) said: tokio::sync::Mutex<BTreeMap<String, Arc<OnceCell<String>>>>,
     servers: tokio::sync::Mutex<BTreeMap<u32, Arc<OnceCell<Started>>>>,
@@ -45,6 +43,27 @@ pub(crate) struct Engine {
     added: Mutex<usize>,
     cores: usize,
     begun: Instant,
+}
+
+/// How much is under way at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Jobs {
+    /// Starts keep a core busy each; more at once only slow each other down.
+    starts: usize,
+    /// Walks: enough to fill the waits of others, few enough for the memory.
+    walks: usize,
+}
+
+impl Jobs {
+    /// For as many cores as `given`, or all.
+    pub(crate) fn of(plan: &Plan, given: Option<usize>) -> Self {
+        let cores = given.unwrap_or_else(cores).max(1);
+        Self { starts: cores + 1, walks: if plan.one_at_a_time { 1 } else { cores * 3 } }
+    }
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(2, usize::from)
 }
 
 /// A server, or why there is none; it is not tried twice.
@@ -65,10 +84,8 @@ impl Engine {
         reporter: Reporter,
         tolerances: Tolerances,
         fixtures: PathBuf,
-        jobs: Option<usize>,
+        jobs: Jobs,
     ) -> anyhow::Result<Self> {
-        let cores = std::thread::available_parallelism().map_or(2, usize::from);
-        let jobs = jobs.unwrap_or(cores).max(1);
         // `images` gives the shared HTTP library TLS, which then wants a provider before any client is made. An error
         // means that it has one.
         let _ = rustls::crypto::ring::default_provider().install_default();
@@ -79,7 +96,7 @@ impl Engine {
             .timeout(Duration::from_secs(90))
             .build()
             .context("an HTTP client")?;
-        let starts = Arc::new(Semaphore::new(jobs + 1));
+        let starts = Arc::new(Semaphore::new(jobs.starts));
         let authority = Arc::new(Authority::new()?);
         Ok(Self {
             fixtures: Fixtures::new(
@@ -97,12 +114,12 @@ impl Engine {
             tolerances,
             http,
             starts,
-            walks: Semaphore::new(jobs * 3),
+            walks: Semaphore::new(jobs.walks),
             said: tokio::sync::Mutex::default(),
             servers: tokio::sync::Mutex::default(),
             totals: Mutex::default(),
             added: Mutex::default(),
-            cores,
+            cores: cores(),
             begun: Instant::now(),
         })
     }
@@ -300,6 +317,8 @@ fn judge(trial: &Trial, home: Vec<RiderOutcome>, url: String, plan: &Plan) -> Tr
     let (outcome, explanation) = if !trouble.is_empty() {
         let lines: Vec<String> = trouble.into_iter().collect();
         (Outcome::Errored, Some(lines.join("\n")))
+    } else if let (true, Some(reason)) = (plan.control, &trial.scenario.invariant) {
+        (Outcome::NotRun, Some(format!("there is no change that old code could lack: {reason}")))
     } else if plan.control {
         caught(trial, &home)
     } else if failed {
