@@ -235,15 +235,32 @@ pub(crate) fn log_errors(
 }
 
 /// A release that the harness took for another proves nothing: what the deployment says of itself must agree with its
-/// label.
+/// label. A candidate may stand for the release that it is a candidate for.
 pub(crate) fn agree(label: &Version, said: &str) -> anyhow::Result<()> {
-    let version = said.split_whitespace().next().unwrap_or_default();
-    if version.parse::<Version>().is_ok_and(|version| version == *label) {
+    // `1.53.0 (b=develop,…)` from a checkout, `1.53.0+fork.1` from a fork.
+    let version = said.split([' ', '+']).next().unwrap_or_default();
+    if version.parse::<Version>().is_ok_and(|version| version == *label || version.target() == *label) {
         Ok(())
     } else {
         bail!(
             "the image for {label} says that it is {said}: the image is not what it was taken for, so nothing was \
              judged (see the images of this run, or `--image {label}=…`)"
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_deployment_must_be_the_release_it_is_taken_for() {
+        let agrees = |said: &str| agree(&"1.53.0".parse().unwrap(), said).is_ok();
+        for said in ["1.53.0", "1.53.0rc1", "1.53.0+fork.1", "1.53.0 (b=develop,abcdef)"] {
+            assert!(agrees(said), "{said}");
+        }
+        for said in ["1.52.0", "1.53.1", "1.54.0rc1", "", "unknown"] {
+            assert!(!agrees(said), "{said}");
+        }
     }
 }

@@ -39,6 +39,8 @@ pub(crate) struct Server {
 pub(crate) struct Database {
     pub(crate) server: Arc<Server>,
     pub(crate) name: String,
+    /// A session for queries, kept from one to the next: each new one costs the server a process.
+    session: Mutex<Option<Arc<tokio_postgres::Client>>>,
 }
 
 impl Server {
@@ -117,7 +119,7 @@ impl Server {
     pub(crate) async fn create(self: &Arc<Self>, name: &str, options: &str) -> anyhow::Result<Database> {
         let _turn = self.creating.lock().await;
         self.administer(&format!("CREATE DATABASE \"{name}\" OWNER {ROLE} {options}")).await?;
-        Ok(Database { server: Arc::clone(self), name: name.to_owned() })
+        Ok(Database { server: Arc::clone(self), name: name.to_owned(), session: Mutex::default() })
     }
 
     /// An empty database as upstream's documentation creates it, but for a locale that is not `C`.
@@ -156,8 +158,16 @@ impl Database {
         })
     }
 
+    async fn session(&self) -> anyhow::Result<Arc<tokio_postgres::Client>> {
+        let mut session = self.session.lock().await;
+        match session.as_ref().filter(|client| !client.is_closed()) {
+            Some(client) => Ok(Arc::clone(client)),
+            None => Ok(Arc::clone(session.insert(Arc::new(self.server.connect(ROLE, &self.name).await?)))),
+        }
+    }
+
     pub(crate) async fn rows(&self, query: &str) -> anyhow::Result<Vec<Map<String, Value>>> {
-        let client = self.server.connect(ROLE, &self.name).await?;
+        let client = self.session().await?;
         let query = format!("SELECT to_jsonb(result) AS row FROM ({}) AS result", query.trim().trim_end_matches(';'));
         let rows = client.query(&query, &[]).await.map_err(|error| anyhow!("SQL failed: {}\n{query}", tell(&error)))?;
         rows.iter()
@@ -222,6 +232,7 @@ impl Database {
     }
 
     pub(crate) async fn drop_now(&self) -> anyhow::Result<()> {
+        self.session.lock().await.take();
         self.server.administer(&format!("DROP DATABASE IF EXISTS \"{}\" WITH (FORCE)", self.name)).await
     }
 }

@@ -125,16 +125,17 @@ impl fmt::Debug for Step {
 }
 
 impl Fact {
-    /// What the table says of a release, if it says anything.
+    /// What the table says of a release, if it says anything. A candidate is held to the notes of the release to come.
     pub(crate) fn expected(&self, release: &Version) -> Option<&Value> {
         if let Some(value) = &self.always {
             return Some(value);
         }
+        let release = release.target();
         self.since
             .iter()
             .rev()
-            .find(|(since, _)| since <= release)
-            .or(self.until.as_ref().filter(|(until, _)| release < until))
+            .find(|(since, _)| *since <= release)
+            .or(self.until.as_ref().filter(|(until, _)| release < *until))
             .map(|(_, value)| value)
     }
 }
@@ -754,7 +755,7 @@ mod tests {
         let fact = scenario.running()[0].facts.last().unwrap();
         let expected = |release: &str| fact.expected(&version(release)).cloned();
         assert_eq!(expected("1.30.0"), Some(json!(1)));
-        assert_eq!(expected("1.53.0rc1"), Some(json!(1)));
+        assert_eq!(expected("1.53.0rc1"), Some(json!(2)));
         assert_eq!(expected("1.53.1"), Some(json!(2)));
         assert_eq!(expected("1.163.0"), Some(json!(3)));
     }

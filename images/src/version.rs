@@ -26,6 +26,11 @@ impl Version {
         self.candidate.is_some()
     }
 
+    /// The release that this is, or is a candidate for.
+    pub fn target(&self) -> Self {
+        Self { candidate: None, ..self.clone() }
+    }
+
     fn significant(&self) -> &[u32] {
         let end = self.numbers.iter().rposition(|&n| n != 0).map_or(0, |last| last + 1);
         &self.numbers[..end]
