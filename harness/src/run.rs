@@ -3,7 +3,10 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -43,6 +46,8 @@ pub(crate) struct Engine {
     added: Mutex<usize>,
     cores: usize,
     begun: Instant,
+    /// What walks bring home from now on says only that their containers were taken from them.
+    interrupted: AtomicBool,
 }
 
 /// How much is under way at once.
@@ -121,6 +126,7 @@ impl Engine {
             added: Mutex::default(),
             cores: cores(),
             begun: Instant::now(),
+            interrupted: AtomicBool::new(false),
         })
     }
 
@@ -173,6 +179,7 @@ impl Engine {
 
     /// Removes all that the run has in Docker, and writes the reports.
     pub(crate) async fn finish(&self, interrupted: bool) -> Summary {
+        self.interrupted.store(interrupted, Ordering::Relaxed);
         // The servers' containers go with the sweep.
         match self.daemon.sweep_mine().await {
             // What an aborted call had begun may appear just after the first look.
@@ -230,6 +237,9 @@ pub(crate) async fn run(
     drop(sender);
 
     let tell = |index: usize, result: TrialResult| {
+        if engine.interrupted.load(Ordering::Relaxed) {
+            return;
+        }
         engine.reporter.emit(Event::TrialFinished(Box::new(result.clone())));
         // Nobody waits any more when the run is being interrupted.
         let _ = verdicts.send((index, result));
