@@ -23,6 +23,8 @@ use bollard::{
 };
 use futures::{Stream, StreamExt as _, TryStreamExt as _};
 
+use crate::container;
+
 /// On everything that any run makes.
 const RUN: &str = "synapse-upgrades.run";
 /// The lock file that the run holds for as long as it lives.
@@ -319,23 +321,14 @@ fn host() -> String {
 pub(crate) fn explain(error: bollard::errors::Error) -> anyhow::Error {
     use bollard::errors::Error;
     let text = error.to_string();
-    let chain = |error: &dyn std::error::Error| {
-        let mut text = error.to_string();
-        let mut source = error.source();
-        while let Some(inner) = source {
-            text = format!("{text}: {inner}");
-            source = inner.source();
-        }
-        text
-    };
     match &error {
         Error::DockerResponseServerError { message, .. } => anyhow!("Docker: {message}"),
-        _ if chain(&error).contains("ermission denied") => anyhow!(
+        _ if container::chain(&error).contains("ermission denied") => anyhow!(
             "Docker's socket may not be used by this user ({text}). Add the user to the group `docker`, or run as root."
         ),
         Error::SocketNotFoundError(_) | Error::HyperResponseError { .. } | Error::HyperLegacyError { .. } => {
-            anyhow!("no Docker daemon answers ({}). Start Docker, or set DOCKER_HOST.", chain(&error))
+            anyhow!("no Docker daemon answers ({}). Start Docker, or set DOCKER_HOST.", container::chain(&error))
         }
-        _ => anyhow!("Docker: {}", chain(&error)),
+        _ => anyhow!("Docker: {}", container::chain(&error)),
     }
 }

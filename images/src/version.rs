@@ -27,6 +27,7 @@ impl Version {
     }
 
     /// The release that this is, or is a candidate for.
+    #[must_use]
     pub fn target(&self) -> Self {
         Self { candidate: None, ..self.clone() }
     }
