@@ -272,14 +272,15 @@ impl Cli {
         let images = images::Store::open(self.images.clone(), move |progress| teller.emit(run::progress(progress)))
             .await
             .context("images cannot be had")?;
-        // An image that was given is there before anything runs.
+        let jobs = Jobs::of(plan, self.libtest.test_threads);
+        let engine = Engine::new(daemon, images, reporter, tolerances, fixture::directory(root), jobs)?;
+        // An image that was given is there, and is what it was given for, before anything runs.
         for wanted in plan.wanted() {
             if self.images.overrides.iter().any(|given| given.wanted == wanted) {
-                images.obtain(&wanted).await.map_err(|error| anyhow::anyhow!("no image for {wanted}: {error}"))?;
+                engine.vouch(&wanted).await?;
             }
         }
-        let jobs = Jobs::of(plan, self.libtest.test_threads);
-        Engine::new(daemon, images, reporter, tolerances, fixture::directory(root), jobs)
+        Ok(engine)
     }
 }
 

@@ -179,8 +179,13 @@ impl Daemon {
         })
     }
 
-    /// Runs `python` of an image once, with a volume at `/data`, and removes the container.
-    pub(crate) async fn run_once(&self, image: &str, volume: &str, arguments: &[&str]) -> anyhow::Result<Output> {
+    /// Runs `python` of an image once, with a volume at `/data` if one is given, and removes the container.
+    pub(crate) async fn run_once(
+        &self,
+        image: &str,
+        volume: Option<&str>,
+        arguments: &[&str],
+    ) -> anyhow::Result<Output> {
         let body = ContainerCreateBody {
             image: Some(image.to_owned()),
             entrypoint: Some(vec!["python".to_owned()]),
@@ -188,7 +193,10 @@ impl Daemon {
             user: Some("0".to_owned()),
             labels: Some(self.labels(None).into_iter().collect()),
             network_disabled: Some(true),
-            host_config: Some(HostConfig { binds: Some(vec![format!("{volume}:/data")]), ..Default::default() }),
+            host_config: Some(HostConfig {
+                binds: volume.map(|volume| vec![format!("{volume}:/data")]),
+                ..Default::default()
+            }),
             ..Default::default()
         };
         let id = self.0.docker.create_container(None, body).await.map_err(explain)?.id;

@@ -429,7 +429,7 @@ async fn package_files(
         return Ok(Vec::new());
     }
     let program = "import os, synapse; print(os.path.dirname(synapse.__file__))";
-    let place = site.daemon.run_once(image, &site.data_volume, &["-c", program]).await?.ok()?;
+    let place = site.daemon.run_once(image, Some(&site.data_volume), &["-c", program]).await?.ok()?;
     Ok(vec![(directory, place.trim().to_owned())])
 }
 

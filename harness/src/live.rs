@@ -369,7 +369,7 @@ impl Live {
         let arguments = ["-c", READ, path];
         let output = match &self.leg.container {
             Some(container) => self.leg.daemon.exec(container, &[&["python"], &arguments[..]].concat()).await?,
-            None => self.leg.daemon.run_once(&self.leg.image, &self.leg.volume, &arguments).await?,
+            None => self.leg.daemon.run_once(&self.leg.image, Some(&self.leg.volume), &arguments).await?,
         };
         if output.status == 4 { Ok(Value::Null) } else { Ok(json!(output.ok()?)) }
     }
@@ -379,7 +379,7 @@ impl Live {
     pub async fn python(&self, program: &str) -> anyhow::Result<String> {
         match &self.leg.container {
             Some(_) => self.exec(&["python", "-c", program]).await?.ok(),
-            None => self.leg.daemon.run_once(&self.leg.image, &self.leg.volume, &["-c", program]).await?.ok(),
+            None => self.leg.daemon.run_once(&self.leg.image, Some(&self.leg.volume), &["-c", program]).await?.ok(),
         }
     }
 

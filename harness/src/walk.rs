@@ -363,7 +363,7 @@ impl<'a> Walking<'a> {
         if started {
             self.fingerprint(&leg_state, leg, &mut figures).await?;
         } else {
-            health::agree(&leg.release, &engine.image_says(&image, &self.site.data_volume).await?)?;
+            health::agree(&leg.release, &engine.image_says(&image).await?)?;
         }
         if number == 0 && started {
             self.seed(&leg_state).await?;
@@ -730,15 +730,24 @@ impl Engine {
         self.images.obtain(wanted).await.map_err(|error| anyhow!("no image for {wanted}: {error}"))
     }
 
+    /// An error, unless there is such an image, and its code says that it is the release it is wanted for.
+    pub(crate) async fn vouch(&self, wanted: &Wanted) -> anyhow::Result<()> {
+        let image = self.image(wanted).await?;
+        match wanted {
+            Wanted::Homeserver { version, .. } => health::agree(version, &self.image_says(&image).await?),
+            Wanted::Forged { .. } | Wanted::Companion(_) => Ok(()),
+        }
+    }
+
     /// The version that an image's code says it is.
-    pub(crate) async fn image_says(&self, image: &Image, volume: &str) -> anyhow::Result<String> {
+    pub(crate) async fn image_says(&self, image: &Image) -> anyhow::Result<String> {
         const VERSION: &str = "import synapse\n\
             try: print(synapse.__version__)\n\
             except AttributeError:\n    import importlib.metadata; print(importlib.metadata.version('matrix-synapse'))";
         let once = Arc::clone(self.said.lock().await.entry(image.id.clone()).or_default());
         let said = once
             .get_or_try_init(|| async {
-                let output = self.daemon.run_once(&image.reference, volume, &["-c", VERSION]).await?;
+                let output = self.daemon.run_once(&image.reference, None, &["-c", VERSION]).await?;
                 match output.ok() {
                     Ok(version) => anyhow::Ok(version.trim().to_owned()),
                     Err(error) => bail!("{} holds no Synapse that can be imported: {error:#}", image.reference),

@@ -67,7 +67,7 @@ impl Store {
         let Self::Sqlite { daemon, volume, image } = self else { bail!("not SQLite") };
         let output = match running {
             Some(container) => daemon.exec(container, &["python", "-c", SQLITE, mode, text]).await?,
-            None => daemon.run_once(image, volume, &["-c", SQLITE, mode, text]).await?,
+            None => daemon.run_once(image, Some(volume), &["-c", SQLITE, mode, text]).await?,
         };
         match output.status {
             0 => Ok(Ok(output.stdout)),
