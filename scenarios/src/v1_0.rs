@@ -119,7 +119,7 @@ fn password_reset_emails() -> Scenario {
             "answer": status(200),
             "says": null,
             "asked of the identity server": ["validate/email/requestToken", "3pid/getValidated3pid"],
-            "page behind the link in the homeserver's mail": null,
+            "mails of the homeserver": [],
             "login with the new password": status(200),
         })
     };
@@ -128,8 +128,11 @@ fn password_reset_emails() -> Scenario {
             "answer": status(200),
             "says": null,
             "asked of the identity server": [],
-            "page behind the link in the homeserver's mail":
-                { "status": 200, "page": contains("Your email has now been validated") },
+            "mails of the homeserver": [{
+                "link": "http://hs.test/_matrix/client/unstable/password_reset/email/submit_token",
+                "status": 200,
+                "page": contains("Your email has now been validated"),
+            }],
             "login with the new password": status(200),
         })
     };
@@ -138,7 +141,7 @@ fn password_reset_emails() -> Scenario {
             "answer": error(400, errcode),
             "says": text,
             "asked of the identity server": [],
-            "page behind the link in the homeserver's mail": null,
+            "mails of the homeserver": [],
             "login with the new password": null,
         })
     };
@@ -148,13 +151,9 @@ fn password_reset_emails() -> Scenario {
         "email.password_reset_behaviour is set to 'local' but required keys are missing: \
          email.smtp_host, email.smtp_port, email.notif_from",
     );
-    let email = || {
-        json!({
-            "public_baseurl": "http://hs.test/",
-            "email": { "smtp_host": "mail", "smtp_port": 25, "notif_from": "homeserver <noreply@hs.test>" },
-        })
-    };
     let (named, unnamed) = ("a reset that names an identity server", "a reset that names none");
+    let (prints, warning) =
+        ("what is printed", contains("User password resets have been disabled due to lack of email config"));
     Scenario::for_note("Email")
         .hop("0.99.5.2", "1.0.0")
         .companion("identity", companion::recorder())
@@ -172,20 +171,25 @@ fn password_reset_emails() -> Scenario {
         .fact(unnamed, reset(false))
         .until("1.0.0", nowhere())
         .since("1.0.0", disabled())
+        .fact(prints, printed())
+        .until("1.0.0", not(warning.clone()))
+        .since("1.0.0", warning.clone())
         .step("an email section")
-        .change(move |deployment| {
-            deployment.config(email());
+        .change(|deployment| {
+            deployment.config(by_smtp());
         })
         .now(named, by_homeserver())
         .now(unnamed, by_homeserver())
+        .now(prints, not(warning.clone()))
         .step("the identity server is trusted")
         .change(|deployment| {
             deployment.config(json!({ "email": { "trust_identity_server_for_password_resets": true } }));
         })
         .now(named, by_identity_server())
         .now(unnamed, nothing("M_UNKNOWN", "Missing 'id_server' param in body"))
+        .now(prints, not(warning))
         .variant("an email section")
-        .config(email())
+        .config(by_smtp())
         .fact(named, reset(true))
         .until("1.0.0", by_identity_server())
         .since("1.0.0", by_homeserver())
@@ -199,16 +203,24 @@ fn password_reset_emails() -> Scenario {
         .until("1.0.0", started())
         .since("1.0.0", incomplete)
         .step("the section filled in")
-        .change(move |deployment| {
-            deployment.config(email());
+        .change(|deployment| {
+            deployment.config(by_smtp());
         })
         .now("start", started())
         .variant("an email section without a public address")
         .alone("others have one")
-        .config(json!({ "email": email()["email"] }))
+        .config(json!({ "email": by_smtp()["email"] }))
         .fact("start", start())
         .until("1.0.0", started())
         .since("1.0.0", refused("but no public_baseurl is set"))
+}
+
+/// The homeserver sends mails itself.
+pub(crate) fn by_smtp() -> Value {
+    json!({
+        "public_baseurl": "http://hs.test/",
+        "email": { "smtp_host": "mail", "smtp_port": 25, "notif_from": "homeserver <noreply@hs.test>" },
+    })
 }
 
 /// An operator's template directory needs four more files, for the mails that reset passwords and the pages behind them.
@@ -335,11 +347,12 @@ fn reset(names_identity_server: bool) -> Probe {
             body["id_server"] = json!("identity:8443");
         }
         let answer = hs.anonymous().post("/_matrix/client/r0/account/password/email/requestToken", &body).await?;
-        let (mut page, mut login) = (Value::Null, Value::Null);
+        let (mut mails, mut login) = (Vec::new(), Value::Null);
         // The answer comes after the mail.
-        if let Some(mail) = mail.to(&address).await?.get(seen) {
-            let there = hs.browser("main").open(&mail.link()?).await?;
-            page = json!({ "status": there.status(), "page": there.text() });
+        for mail in mail.to(&address).await?.iter().skip(seen) {
+            let link = mail.link()?;
+            let there = hs.browser("main").open(&link).await?;
+            mails.push(json!({ "link": link.split('?').next(), "status": there.status(), "page": there.text() }));
         }
         if answer.status() == 200 {
             let mut proof = json!({ "sid": answer.field("sid")?, "client_secret": secret });
@@ -360,7 +373,7 @@ fn reset(names_identity_server: bool) -> Probe {
             "answer": answer.brief(),
             "says": answer.json()?["error"],
             "asked of the identity server": asked.collect::<Vec<_>>(),
-            "page behind the link in the homeserver's mail": page,
+            "mails of the homeserver": mails,
             "login with the new password": login,
         }))
     })

@@ -8,6 +8,9 @@ notes!("1.1.0": minimum_python_version, minimum_postgresql_version);
 
 /// Python has to be 3.5 or newer. The interpreter's version is faked: the image has a newer one.
 ///
+/// Neither 1.0.0 nor 1.1.0 is run on a real Python 2.7: there are images with Python 2 of 0.33.5 and 0.33.6 only, as the
+/// Debian suite that has 2.7 has no pip for it with which later releases could be installed; and no suite has a Python 3.4.
+///
 /// Upstream: PRs 5425, 5599.
 fn minimum_python_version() -> Scenario {
     Scenario::for_note("Minimum Python Version")

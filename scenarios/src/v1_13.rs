@@ -101,10 +101,16 @@ fn directory() -> Probe {
         let listed = rooms.iter().filter(|room| {
             answer["chunk"].as_array().is_some_and(|chunk| chunk.iter().any(|entry| entry["room_id"] == **room))
         });
-        let counts = "SELECT room_id FROM room_stats_current WHERE joined_members = 2";
-        let counted = hs.sql(counts).await.map_or(Value::Null, |rows| {
-            json!(some(rooms.iter().filter(|room| rows.iter().any(|row| row["room_id"] == ***room)).count()))
-        });
+        let table = match hs.database() {
+            Database::Sqlite => "SELECT name FROM sqlite_master WHERE name = 'room_stats_current'",
+            Database::Postgres => "SELECT tablename FROM pg_tables WHERE tablename = 'room_stats_current'",
+        };
+        let mut counted = Value::Null;
+        if !hs.sql(table).await?.is_empty() {
+            let rows = hs.sql("SELECT room_id FROM room_stats_current WHERE joined_members = 2").await?;
+            let found = rooms.iter().filter(|room| rows.iter().any(|row| row["room_id"] == ***room));
+            counted = json!(some(found.count()));
+        }
         Ok(json!({ "listed": some(listed.count()), "counted": counted }))
     })
 }
@@ -272,6 +278,14 @@ class New(Plugin):
         }))
         // A plugin that calls a method which is not there.
         .log_error("Failed handle request via 'AdditionalResource'")
+        .fact("methods of the module API", |hs: Live| async move {
+            let program = "import json; from synapse.module_api import ModuleApi; \
+                           print(json.dumps([n for n in dir(ModuleApi) if n.startswith('complete_sso_login')]))";
+            Ok(serde_json::from_str(&hs.python(program).await?)?)
+        })
+        .until("1.13.0", json!(["complete_sso_login"]))
+        .since("1.13.0", json!(["complete_sso_login", "complete_sso_login_async"]))
+        .since("1.69.0", json!(["complete_sso_login_async"]))
         .fact("a login, old method", ask("/old", "alice"))
         .until("1.69.0", confirm())
         .since("1.69.0", missing())

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use harness::prelude::*;
 
-use crate::v1_0::mail_and_pages;
+use crate::v1_0::{by_smtp, mail_and_pages};
 
 notes!("1.4.0": new_custom_templates, threepid_verification, email, phone_numbers, rollback_to_1_3_1);
 
@@ -84,48 +84,53 @@ const ADD_PHONE: &str = "/_matrix/client/r0/account/3pid/msisdn/requestToken";
 /// Upstream: PRs 5876, 6011, 6107.
 fn threepid_verification() -> Scenario {
     let no_resets = "Email-based password resets have been disabled on this server";
-    // Before the note, after it, and once the operator has chosen.
-    let facts = [
-        (
-            ("a newcomer's email address", REGISTER_EMAIL),
-            by_named("email"),
-            no("Email-based registration has been disabled on this server"),
-            by_mail(),
-        ),
-        (
-            ("an email address to be added", ADD_EMAIL),
-            by_named("email"),
-            no("Adding an email to your account is disabled on this server"),
-            by_mail(),
-        ),
-        (("a password to be reset", RESET_BY_EMAIL), no(no_resets), no(no_resets), by_mail()),
-        (
-            ("a newcomer's phone number", REGISTER_PHONE),
-            by_named("msisdn"),
-            no("Registration by phone number is not supported on this homeserver"),
-            by_delegate("msisdn"),
-        ),
-        (
-            ("a phone number to be added", ADD_PHONE),
-            by_named("msisdn"),
-            no("Adding phone numbers to user account is not supported by this homeserver"),
-            by_delegate("msisdn"),
-        ),
-    ];
+    let (newcomer, added, reset) =
+        ("a newcomer's email address", "an email address to be added", "a password to be reset");
+    let (newcomer_by_phone, added_phone) = ("a newcomer's phone number", "a phone number to be added");
     let (offered, all) = ("what a newcomer can be asked for", json!(["", "email", "msisdn", "msisdn email"]));
-    let mut scenario = base("3pid verification changes")
+    let emails = |scenario: Scenario, value: fn() -> Value| {
+        [newcomer, added, reset].into_iter().fold(scenario, |scenario, name| scenario.now(name, value()))
+    };
+    let phones = |scenario: Scenario, value: fn() -> Value| {
+        [newcomer_by_phone, added_phone].into_iter().fold(scenario, |scenario, name| scenario.now(name, value()))
+    };
+    let scenario = base("3pid verification changes")
         .fact(offered, flows())
         .until("1.4.0", all.clone())
         .since("1.4.0", json!([""]))
-        .step("with an email section and a delegate for phone numbers")
+        .fact(newcomer, token(REGISTER_EMAIL))
+        .until("1.4.0", by_named("email"))
+        .since("1.4.0", no("Email-based registration has been disabled on this server"))
+        .fact(added, token(ADD_EMAIL))
+        .until("1.4.0", by_named("email"))
+        .since("1.4.0", no("Adding an email to your account is disabled on this server"))
+        .fact(reset, token(RESET_BY_EMAIL))
+        .always(no(no_resets))
+        .fact(newcomer_by_phone, token(REGISTER_PHONE))
+        .until("1.4.0", by_named("msisdn"))
+        .since("1.4.0", no("Registration by phone number is not supported on this homeserver"))
+        .fact(added_phone, token(ADD_PHONE))
+        .until("1.4.0", by_named("msisdn"))
+        .since("1.4.0", no("Adding phone numbers to user account is not supported by this homeserver"));
+    let scenario = scenario
+        .step("an email section")
         .change(|deployment| {
-            deployment.config(by_smtp()).config(delegate("msisdn"));
+            deployment.config(by_smtp());
+        })
+        .now(offered, json!(["", "email"]));
+    let scenario = emails(scenario, by_mail)
+        .step("a delegate for phone numbers besides")
+        .change(|deployment| {
+            deployment.config(delegate("msisdn"));
+        })
+        .now(offered, all.clone());
+    let scenario = phones(emails(scenario, by_mail), || by_delegate("msisdn"))
+        .step("a delegate for email addresses instead of the email section")
+        .change(|deployment| {
+            deployment.unset("email").config(delegate("email"));
         })
         .now(offered, all);
-    for ((name, path), before, after, configured) in facts {
-        scenario = scenario.fact(name, token(path)).until("1.4.0", before).since("1.4.0", after).now(name, configured);
-    }
-    scenario
+    phones(emails(scenario, || by_delegate("email")), || by_delegate("msisdn"))
 }
 
 /// A homeserver that trusts an identity server, the stand-in for it, and a mail sink.
@@ -140,13 +145,6 @@ fn base(heading: &str) -> Scenario {
             "use_insecure_ssl_client_just_for_testing_do_not_use": true,
         }))
         .seed(|hs| async move { hs.user("alice").await?.add_email(&hs.email("alice")).await })
-}
-
-fn by_smtp() -> Value {
-    json!({
-        "public_baseurl": "http://hs.test/",
-        "email": { "smtp_host": "mail", "smtp_port": 25, "notif_from": "homeserver <noreply@hs.test>" },
-    })
 }
 
 /// The stand-in listens on two ports: a client names the one with TLS, the delegate is the other.
@@ -487,7 +485,8 @@ fn rollback_to_1_3_1() -> Scenario {
     let names = "('stats_stream_pos', 'room_stats', 'user_stats', 'stats_incremental_position', 'room_stats_current', \
                  'room_stats_historical', 'user_stats_current') ORDER BY name";
     let list = |names: &[&str]| names.iter().map(|name| json!({ "name": name })).collect::<Value>();
-    let (present, counted) = ("tables of statistics", "statistics of a new room");
+    let (present, counted, errors) =
+        ("tables of statistics", "statistics of a new room", "errors about statistics in the log");
     let old = list(&["room_stats", "stats_stream_pos", "user_stats"]);
     let new =
         list(&["room_stats_current", "room_stats_historical", "stats_incremental_position", "user_stats_current"]);
@@ -499,10 +498,15 @@ fn rollback_to_1_3_1() -> Scenario {
         .since("1.4.0", new.clone())
         .fact(counted, statistics())
         .always("there")
+        .fact(errors, |hs: Live| async move {
+            Ok(json!(hs.log_lines("ERROR").await?.iter().any(|line| line.contains("stats"))))
+        })
+        .always(false)
         .then("1.3.1")
         .titled("nothing done")
         .now(present, new.clone())
         .now(counted, "an error is logged")
+        .now(errors, true)
         .step("statistics are switched off")
         .change(|deployment| {
             deployment.config(json!({ "stats": { "enabled": false } }));

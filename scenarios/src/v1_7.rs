@@ -8,6 +8,8 @@ notes!("1.7.0": public_rooms);
 fn public_rooms() -> Scenario {
     let shown = || json!({ "status": 200, "has the room": true });
     let withheld = |status: u16, errcode: &str| json!({ "status": status, "errcode": errcode, "has the room": false });
+    let there = "to a user of another server";
+    let passed_on = |shown: Value, answer: &str| json!({ "their server": shown, "this one": [answer] });
     Scenario::for_note("Upgrading to v1.7.0")
         .hop("1.6.1", "1.7.0")
         .peer("peer.test", json!({}))
@@ -27,14 +29,16 @@ fn public_rooms() -> Scenario {
         .until("1.7.0", shown())
         .since("1.7.0", withheld(401, "M_MISSING_TOKEN"))
         // The other server signs the request that it sends for its user.
-        .fact("to a user of another server", |hs: Live| async move {
+        .fact(there, |hs: Live| async move {
             let bob = hs.peer("peer.test")?.user("bob").await?;
-            list(&hs, &bob.get("/_matrix/client/r0/publicRooms?server=hs.test").await?)
+            let before = answers(&hs).await?.len();
+            let answer = bob.get("/_matrix/client/r0/publicRooms?server=hs.test").await?;
+            Ok(json!({ "their server": list(&hs, &answer)?, "this one": answers(&hs).await?[before..] }))
         })
-        .until("1.7.0", shown())
+        .until("1.7.0", passed_on(shown(), "200"))
         // Until 1.13.0 the other server did not know what to make of a refusal.
-        .since("1.7.0", withheld(500, "M_UNKNOWN"))
-        .since("1.13.0", withheld(403, "M_FORBIDDEN"))
+        .since("1.7.0", passed_on(withheld(500, "M_UNKNOWN"), "403"))
+        .since("1.13.0", passed_on(withheld(403, "M_FORBIDDEN"), "403"))
         .step("the operator opens the list")
         .change(|deployment| {
             deployment.config(json!({
@@ -43,7 +47,14 @@ fn public_rooms() -> Scenario {
             }));
         })
         .now("to anyone", shown())
-        .now("to a user of another server", shown())
+        .now(there, passed_on(shown(), "200"))
+}
+
+/// With what status this server answered each time that another one asked for its list.
+async fn answers(hs: &Live) -> Result<Vec<String>> {
+    let lines = hs.log_lines("/_matrix/federation/v1/publicRooms").await?;
+    let access = lines.iter().filter_map(|line| line.split_once(" Processed request: "));
+    Ok(access.filter_map(|(_, line)| Some(line.split_once(" \"")?.0.rsplit(' ').next()?.to_owned())).collect())
 }
 
 fn list(hs: &Live, answer: &harness::Answer) -> Result<Value> {
