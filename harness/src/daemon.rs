@@ -15,7 +15,9 @@ use bollard::{
     Docker,
     container::LogOutput,
     exec::{StartExecOptions, StartExecResults},
-    models::{ContainerCreateBody, ExecConfig, HostConfig, NetworkCreateRequest, VolumeCreateRequest},
+    models::{
+        ContainerCreateBody, ExecConfig, HostConfig, Ipam, IpamConfig, NetworkCreateRequest, VolumeCreateRequest,
+    },
     query_parameters::{
         ListContainersOptionsBuilder, ListNetworksOptionsBuilder, ListVolumesOptionsBuilder, LogsOptionsBuilder,
         RemoveContainerOptionsBuilder, RemoveVolumeOptionsBuilder, StatsOptionsBuilder, WaitContainerOptionsBuilder,
@@ -34,6 +36,14 @@ const HOST: &str = "synapse-upgrades.host";
 
 /// The network of the deployment that it belongs to, which names the deployment.
 const SITE: &str = "synapse-upgrades.site";
+
+/// How many networks of 32 addresses find room where Docker's own pools are used up.
+const SUBNETS: u16 = 1 << 11;
+
+/// One of them.
+fn subnet(number: u16) -> String {
+    format!("10.231.{}.{}/27", number >> 3, (number & 7) << 5)
+}
 
 /// A connection to the daemon, on behalf of one run.
 #[derive(Clone, Debug)]
@@ -117,15 +127,34 @@ impl Daemon {
     /// A network whose containers see each other and the host's loopback ports, and nothing beyond: without
     /// masquerading no answer finds its way back.
     pub(crate) async fn create_network(&self, name: &str) -> anyhow::Result<()> {
+        match self.network(name, None).await {
+            // Docker's own pools hold some thirty networks, which many walks or runs side by side use up.
+            Err(error) if says(&error, &["address pool", "fully subnetted"]) => {}
+            outcome => return outcome.map_err(explain),
+        }
+        let first = name.bytes().fold(0_u16, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
+        for number in (0..SUBNETS).map(|offset| first.wrapping_add(offset) % SUBNETS) {
+            match self.network(name, Some(subnet(number))).await {
+                Err(error) if says(&error, &["overlaps"]) => {}
+                outcome => return outcome.map_err(explain),
+            }
+        }
+        bail!("Docker has no addresses left for another network: remove some that are not in use (`docker network ls`)")
+    }
+
+    async fn network(&self, name: &str, subnet: Option<String>) -> Result<(), bollard::errors::Error> {
         let request = NetworkCreateRequest {
             name: name.to_owned(),
             driver: Some("bridge".to_owned()),
             options: Some([("com.docker.network.bridge.enable_ip_masquerade".to_owned(), "false".to_owned())].into()),
             labels: Some(self.labels(Some(name)).into_iter().collect()),
+            ipam: subnet.map(|subnet| Ipam {
+                config: Some(vec![IpamConfig { subnet: Some(subnet), ..Default::default() }]),
+                ..Default::default()
+            }),
             ..Default::default()
         };
-        self.0.docker.create_network(request).await.map_err(explain)?;
-        Ok(())
+        self.0.docker.create_network(request).await.map(|_| ())
     }
 
     /// Waits until a container's process ends; gives its exit status.
@@ -324,6 +353,12 @@ fn host() -> String {
         .map_or_else(|_| "unknown".to_owned(), |name| name.trim().to_owned())
 }
 
+/// Is it the daemon's own error, with one of these texts?
+fn says(error: &bollard::errors::Error, texts: &[&str]) -> bool {
+    matches!(error, bollard::errors::Error::DockerResponseServerError { message, .. }
+        if texts.iter().any(|text| message.contains(text)))
+}
+
 /// An error of the daemon in words that a person can act on.
 #[expect(clippy::needless_pass_by_value, reason = "the shape `map_err` wants")]
 pub(crate) fn explain(error: bollard::errors::Error) -> anyhow::Error {
@@ -338,5 +373,17 @@ pub(crate) fn explain(error: bollard::errors::Error) -> anyhow::Error {
             anyhow!("no Docker daemon answers ({}). Start Docker, or set DOCKER_HOST.", container::chain(&error))
         }
         _ => anyhow!("Docker: {}", container::chain(&error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn further_networks_have_addresses_of_their_own() {
+        let all: BTreeSet<String> = (0..SUBNETS).map(subnet).collect();
+        assert_eq!(all.len(), usize::from(SUBNETS));
+        assert!(all.contains("10.231.0.0/27") && all.contains("10.231.0.32/27") && all.contains("10.231.255.224/27"));
     }
 }
