@@ -21,15 +21,6 @@ fn webclient_listener() -> Scenario {
     let app = "https://app.example.com/";
     let warning = "To remove this warning";
     let leads_to = |place: &str| json!({ "status": 302, "location": place });
-    let page = |path: &'static str| {
-        Probe::from(move |hs: Live| async move {
-            let answer = hs.anonymous().get(path).await?;
-            Ok(match answer.header("location") {
-                Some(place) => json!({ "status": answer.status(), "location": place }),
-                None => answer.whole(),
-            })
-        })
-    };
     let root = || page("/");
     let client = || page("/_matrix/client/");
     let nothing_there = json!({ "status": 404, "body": contains("No Such Resource") });
@@ -125,6 +116,17 @@ fn webclient_listener() -> Scenario {
         .since("1.53.0", client_api)
 }
 
+/// Where a page leads, or what it shows.
+fn page(path: &'static str) -> Probe {
+    Probe::from(move |hs: Live| async move {
+        let answer = hs.anonymous().get(path).await?;
+        Ok(match answer.header("location") {
+            Some(place) => json!({ "status": answer.status(), "location": place }),
+            None => answer.whole(),
+        })
+    })
+}
+
 /// The validity check of registration tokens moves to a stable path, and the authentication stage to a stable name.
 ///
 /// Upstream: PR 11867. Tokens outlive the move; what must follow is the reverse proxy that lets the path through.
@@ -211,6 +213,7 @@ fn registration_token_validity() -> Scenario {
 ///
 /// Upstream: PR 11849. What a configuration comes to is read with Synapse's own reader.
 fn cache_expiry() -> Scenario {
+    let (incompatible, deprecated) = ("two incompatible options", "Expiry_time is a deprecated option");
     let ttl = |caches: &'static str| {
         Probe::from(move |hs: Live| async move {
             let program = format!(
@@ -221,16 +224,13 @@ fn cache_expiry() -> Scenario {
                  print(json.dumps(config.caches.expiry_time_msec))"
             );
             let output = hs.exec(&["python", "-c", &program]).await?;
-            let warnings: Vec<_> = ["two incompatible options", "Expiry_time is a deprecated option"]
-                .into_iter()
-                .filter(|warning| output.stderr.contains(warning))
-                .collect();
+            let mut warnings = vec![incompatible, deprecated];
+            warnings.retain(|warning| output.stderr.contains(warning));
             Ok(json!({ "milliseconds": serde_json::from_str::<Value>(&output.ok()?)?, "warnings": warnings }))
         })
     };
     let comes_to =
         |milliseconds: Option<u64>, warnings: &[&str]| json!({ "milliseconds": milliseconds, "warnings": warnings });
-    let (incompatible, deprecated) = ("two incompatible options", "Expiry_time is a deprecated option");
     let at_its_start = "what the server says at its start";
     Scenario::for_note("Time-based cache expiry is now enabled by default")
         .hop("1.52.0", "1.53.0")
