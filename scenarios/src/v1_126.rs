@@ -44,6 +44,10 @@ fn room_list_publication() -> Scenario {
             Ok(json!(rooms.iter().any(|room| room["name"] == "From before")))
         })
         .always(true)
+        .step("a key without rules")
+        .change(|deployment| {
+            deployment.config(json!({ "room_list_publication_rules": null }));
+        })
         .step("everybody may publish")
         .change(|deployment| {
             deployment.config(json!({ "room_list_publication_rules": [{ "action": "allow" }] }));

@@ -1,10 +1,13 @@
 //! Synapse 1.38.0.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
 
 use harness::prelude::*;
 
-notes!("1.38.0": events_reindex);
+notes!("1.38.0": events_reindex, events_untouched_on_sqlite);
 
 /// `events.stream_ordering` becomes a 64-bit column through a second column, with its indexes built anew in the background.
 ///
@@ -14,6 +17,16 @@ fn events_reindex() -> Scenario {
     let columns = "SELECT column_name::text AS name, data_type::text AS type FROM information_schema.columns \
                    WHERE table_name = 'events' AND column_name LIKE 'stream_ordering%' ORDER BY 1";
     let column = |kind: &str| json!([{ "name": "stream_ordering", "type": kind }]);
+    let others = "SELECT table_name || '.' || column_name AS name, data_type::text AS type FROM information_schema.columns \
+                  WHERE (table_name, column_name) IN (('pushers', 'last_stream_ordering'), \
+                  ('federation_stream_position', 'stream_id'), ('application_services_state', 'last_txn')) ORDER BY 1";
+    let all_others = |kind: &str| {
+        json!([
+            { "name": "application_services_state.last_txn", "type": kind },
+            { "name": "federation_stream_position.stream_id", "type": kind },
+            { "name": "pushers.last_stream_ordering", "type": kind },
+        ])
+    };
     let indexes = "SELECT indexname::text AS name FROM pg_indexes WHERE tablename = 'events' ORDER BY 1";
     let named = |key: &str| {
         let kept =
@@ -40,25 +53,21 @@ fn events_reindex() -> Scenario {
             Ok(())
         })
         .fact("indexes built in the background", |hs: Live| async move {
-            while !hs.sql("SELECT 1 AS one FROM background_updates").await?.is_empty() {
+            let (begun, limit) = (Instant::now(), Duration::from_secs(120));
+            while !hs.sql("SELECT 1 AS one FROM background_updates").await?.is_empty() && begun.elapsed() < limit {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
             // The indexes themselves get their old names in the last step, so only the log still tells of them.
-            let begins = "Starting update batch on background update 'index_stream_ordering2";
-            let built: BTreeSet<_> = hs
-                .log_lines(begins)
-                .await?
-                .iter()
-                .filter_map(|line| line.split('\'').nth(1))
-                .map(str::to_owned)
-                .collect();
-            Ok(json!(built))
+            indexes_built(&hs).await
         })
         .until("1.38.0", json!([]))
         .since("1.38.0", json!(built))
         .fact("columns in the end", sql(columns))
         .until("1.38.0", column("integer"))
         .since("1.38.0", column("bigint"))
+        .fact("columns of other tables", sql(others))
+        .until("1.38.0", all_others("integer"))
+        .since("1.38.0", all_others("bigint"))
         .fact("indexes in the end", sql(indexes))
         .until("1.38.0", named("events_pkey"))
         .since("1.38.0", named("events_stream_ordering"))
@@ -67,11 +76,19 @@ fn events_reindex() -> Scenario {
         .fact("what is logged of the last step", log_lines("completing stream_ordering migration"))
         .until("1.38.0", json!([]))
         .since("1.38.0", json!(vec![contains("completing stream_ordering migration"); 8]))
-        .fact("the disk that the note asks to check", sql("SELECT pg_relation_size('events_order_room') > 0 AS known"))
-        .always(json!([{ "known": true }]))
-        .fact("messages in their order", |hs: Live| async move {
-            let alice = hs.user("alice").await?;
-            let timeline = alice.timeline(&hs.recall("room")?, 100).await?;
+        // An index without entries has 8192 bytes.
+        .fact(
+            "the disk that the note asks to check",
+            sql("SELECT pg_size_pretty(pg_relation_size('events_order_room'));"),
+        )
+        .always(json!([{ "pg_size_pretty": matches("^[0-9]+ kB$") }]))
+        .fact("messages in their order, the last sent on this leg", |hs: Live| async move {
+            let (alice, room) = (hs.user("alice").await?, hs.recall("room")?);
+            let before = alice.timeline(&room, 1).await?;
+            let last = before[0]["content"]["body"].as_str().and_then(|body| body.strip_prefix("message "));
+            let next = last.unwrap_or_default().parse::<u32>()? + 1;
+            alice.say(&room, &format!("message {next}")).await?.ok()?;
+            let timeline = alice.timeline(&room, 100).await?;
             let numbers: Vec<Option<u32>> = timeline
                 .iter()
                 .filter_map(|event| event["content"]["body"].as_str()?.strip_prefix("message "))
@@ -79,5 +96,31 @@ fn events_reindex() -> Scenario {
                 .collect();
             Ok(json!({ "messages": numbers.len(), "in order": numbers.is_sorted() }))
         })
-        .always(json!({ "messages": 30, "in order": true }))
+        .until("1.38.0", json!({ "messages": 31, "in order": true }))
+        .since("1.38.0", json!({ "messages": 32, "in order": true }))
+}
+
+/// SQLite's integers have 64 bits already: the schema has a new version, and `events` stays as it is.
+fn events_untouched_on_sqlite() -> Scenario {
+    let indexes =
+        "SELECT name FROM sqlite_master WHERE type = 'index' AND tbl_name = 'events' AND sql IS NOT NULL ORDER BY 1";
+    let named = ["event_contains_url_index", "events_order_room", "events_room_stream", "events_ts"];
+    Scenario::for_note("Re-indexing of `events` table on Postgres databases")
+        .only_on(Database::Sqlite)
+        .hop("1.37.1", "1.38.0")
+        .fact("version of the schema", sql("SELECT version FROM schema_version"))
+        .until("1.38.0", json!([{ "version": 59 }]))
+        .since("1.38.0", json!([{ "version": 60 }]))
+        .fact("its deltas", sql("SELECT file FROM applied_schema_deltas WHERE version >= 60"))
+        .always(json!([]))
+        .fact("indexes built in the background", |hs: Live| async move { indexes_built(&hs).await })
+        .always(json!([]))
+        .fact("indexes", sql(indexes))
+        .always(json!(named.map(|name| json!({ "name": name }))))
+}
+
+/// The background updates that build the indexes, as far as the log tells of them.
+async fn indexes_built(hs: &Live) -> Result<Value> {
+    let lines = hs.log_lines("Starting update batch on background update 'index_stream_ordering2").await?;
+    Ok(json!(lines.iter().filter_map(|line| line.split('\'').nth(1)).collect::<BTreeSet<_>>()))
 }

@@ -36,6 +36,8 @@ fn users_media_admin_api() -> Scenario {
         .fact("asked of the main process", get(path).by_admin())
         .until("1.41.0", status(200))
         .since("1.41.0", gone())
+        .fact("the main process asked to delete", delete(path, json!({})).by_admin())
+        .always(gone())
         .fact("asked of the media worker", get(path).by_admin().at("media").field("/total"))
         .until("1.41.0", Value::Null)
         .since("1.41.0", 1)
@@ -46,17 +48,34 @@ fn users_media_admin_api() -> Scenario {
         .until("1.41.0", gone())
         .since("1.41.0", status(200))
         .fact("deleting a user's media on the worker", |hs: Live| async move {
-            let alice = hs.user("alice").await?;
+            // On each leg another, as 1.40.0 deletes nothing.
+            let owner = hs.user(&hs.unique("owner")).await?;
             let admin = hs.admin().await?.at("media")?;
-            let uri = alice.at("media")?.upload("gone.txt", "text/plain", b"gone").await?;
-            let path = format!("/_synapse/admin/v1/users/{}/media", alice.id());
+            let uri = owner.at("media")?.upload("gone.txt", "text/plain", b"gone").await?;
+            let path = format!("/_synapse/admin/v1/users/{}/media", owner.id());
             let answer = admin.delete(&path, &json!({})).await?;
             let media = uri.trim_start_matches("mxc://");
-            let left = alice.at("media")?.get(&format!("/_matrix/media/r0/download/{media}")).await?;
-            Ok(json!({ "answer": answer.brief(), "the file": left.status() }))
+            hs.remember("file", media.trim_start_matches("hs.test/"));
+            let left = owner.at("media")?.get(&format!("/_matrix/media/r0/download/{media}")).await?;
+            let listed = admin.get(&path).await?.json()?["total"].clone();
+            Ok(json!({ "answer": answer.whole(), "the file": left.status(), "files listed": listed }))
         })
-        .until("1.41.0", json!({ "answer": gone(), "the file": 200 }))
-        .since("1.41.0", json!({ "answer": status(200), "the file": 404 }))
+        .until(
+            "1.41.0",
+            json!({
+                "answer": { "status": 400, "body": { "errcode": "M_UNRECOGNIZED", "error": anything() } },
+                "the file": 200,
+                "files listed": null,
+            }),
+        )
+        .since(
+            "1.41.0",
+            json!({
+                "answer": { "status": 200, "body": { "deleted_media": ["{file}"], "total": 1 } },
+                "the file": 404,
+                "files listed": 0,
+            }),
+        )
 }
 
 /// Templates of single sign-on, account validity and mails may lie in one directory, named once. The three old settings go on,
@@ -109,7 +128,7 @@ fn template_dir() -> Scenario {
         .variant("the old settings")
         .then("1.42.0")
         .then("1.53.0")
-        .config(old)
+        .config(old.clone())
         .fact(shown, templates())
         .always(from("old"))
         .fact(prints, printed())
@@ -133,6 +152,12 @@ fn template_dir() -> Scenario {
         })
         .now(shown, from("new"))
         .now(prints, "")
+        .variant("both settings")
+        .config(old)
+        .config(new("/data/new"))
+        .fact(shown, templates())
+        .until("1.41.0", from("old"))
+        .since("1.41.0", from("new"))
         .variant("the new setting")
         .config(new("/data/new"))
         .fact("start", start())

@@ -1,5 +1,7 @@
 //! Synapse 1.43.0.
 
+use std::time::{Duration, Instant};
+
 use harness::prelude::*;
 
 notes!("1.43.0": spaces_summary_on_workers);
@@ -11,18 +13,16 @@ notes!("1.43.0": spaces_summary_on_workers);
 fn spaces_summary_on_workers() -> Scenario {
     let rooms = "/_matrix/client/unstable/org.matrix.msc2946/rooms/{space}";
     let summary = "/_matrix/client/unstable/im.nheko.summary/rooms/{space}/summary";
+    let federation = "/_matrix/federation/unstable/org.matrix.msc2946";
     let same_rooms = |path: &'static str| {
         Probe::from(move |hs: Live| async move {
             let alice = hs.user("alice").await?;
             let mut lists = Vec::new();
             for process in ["main", "worker", "proxy"] {
                 let answer = alice.at(process)?.get(&hs.fill(path)?).await?.ok()?.json()?;
-                let mut ids: Vec<String> = answer["rooms"]
-                    .as_array()
-                    .into_iter()
-                    .flatten()
-                    .filter_map(|room| room["room_id"].as_str().map(str::to_owned))
-                    .collect();
+                let rooms = answer["rooms"].as_array().cloned().unwrap_or_else(|| vec![answer]);
+                let mut ids: Vec<String> =
+                    rooms.iter().filter_map(|room| room["room_id"].as_str().map(str::to_owned)).collect();
                 ids.sort();
                 lists.push(ids);
             }
@@ -63,8 +63,31 @@ fn spaces_summary_on_workers() -> Scenario {
         .always(json!({ "rooms": 5, "the same everywhere": true }))
         .fact("hierarchy", same_rooms("/_matrix/client/unstable/org.matrix.msc2946/rooms/{space}/hierarchy"))
         .always(json!({ "rooms": 5, "the same everywhere": true }))
-        .fact("summary on the worker", get(summary).by("alice").at("worker").field("/room_id"))
-        .always("{space}")
+        .fact("summary", same_rooms(summary))
+        .always(json!({ "rooms": 1, "the same everywhere": true }))
+        .fact("who answers what the proxy is asked", move |hs: Live| async move {
+            let mut who = serde_json::Map::new();
+            for (route, path) in [
+                ("spaces", format!("{rooms}/spaces")),
+                ("hierarchy", format!("{rooms}/hierarchy")),
+                ("summary", summary.to_owned()),
+                ("federation's spaces", format!("{federation}/spaces/{{space}}")),
+                ("federation's hierarchy", format!("{federation}/hierarchy/{{space}}")),
+            ] {
+                let marker = hs.unique("marker");
+                let path = format!("{}?{marker}=", hs.fill(&path)?);
+                hs.user("alice").await?.at("proxy")?.get(&path).await?;
+                who.insert(route.to_owned(), logged_by(&hs, &marker).await?);
+            }
+            Ok(Value::Object(who))
+        })
+        .always(json!({
+            "spaces": ["worker"],
+            "hierarchy": ["worker"],
+            "summary": ["worker"],
+            "federation's spaces": ["worker"],
+            "federation's hierarchy": ["worker"],
+        }))
         .fact("page two on the worker, page one on the main process", move |hs: Live| async move {
             let alice = hs.user("alice").await?;
             let path = hs.fill(&format!("{rooms}/hierarchy?limit=2"))?;
@@ -77,7 +100,23 @@ fn spaces_summary_on_workers() -> Scenario {
         .since("1.42.0", json!({ "answer": status(200), "rooms": 2 }))
         .fact(
             "federation's hierarchy on the worker, unsigned",
-            get("/_matrix/federation/unstable/org.matrix.msc2946/hierarchy/{space}").at("worker"),
+            get(&format!("{federation}/hierarchy/{{space}}")).at("worker"),
         )
         .always(error(401, "M_UNAUTHORIZED"))
+}
+
+/// The processes whose logs show a request; looks until one does.
+async fn logged_by(hs: &Live, marker: &str) -> Result<Value> {
+    let (begun, limit) = (Instant::now(), Duration::from_secs(10));
+    loop {
+        let mut processes = Vec::new();
+        for process in ["main", "worker"] {
+            if !hs.log_lines_of(process, marker).await?.is_empty() {
+                processes.push(process);
+            }
+        }
+        if !processes.is_empty() || begun.elapsed() > limit {
+            return Ok(json!(processes));
+        }
+    }
 }

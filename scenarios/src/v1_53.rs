@@ -21,10 +21,11 @@ fn webclient_listener() -> Scenario {
     let app = "https://app.example.com/";
     let warning = "To remove this warning";
     let leads_to = |place: &str| json!({ "status": 302, "location": place });
-    let root = || get("/").shows_header("location");
-    let client = || get("/_matrix/client/").shows_header("location");
-    let nothing_there = json!({ "status": 404, "location": null });
-    let client_api = json!({ "status": 400, "location": null });
+    let root = || page("/");
+    let client = || page("/_matrix/client/");
+    let nothing_there = json!({ "status": 404, "body": contains("No Such Resource") });
+    let client_api = json!({ "status": 400, "body": { "errcode": "M_UNRECOGNIZED", "error": anything() } });
+    let web_client = "<p>A web client</p>";
     Scenario::for_note("Dropping support for `webclient` listeners and non-HTTP(S) `web_client_location`")
         .disagreement(
             "support for listeners of type `webclient` is dropped",
@@ -51,9 +52,43 @@ fn webclient_listener() -> Scenario {
         })
         .now("start", started())
         .now("what it prints", "")
+        .variant("a listener with the resource webclient, and no location")
+        .resources(["webclient"])
+        .fact("start", start())
+        .until("1.53.0", started())
+        .since("1.53.0", refused("Unknown listener resource"))
+        .fact("what it prints", printed())
+        .until("1.53.0", contains(warning))
+        .since("1.53.0", contains("(got 'webclient')"))
+        .fact("what it logs", log_lines("web_client_location"))
+        .until("1.53.0", json!([contains("Not enabling webclient resource, as web_client_location is unset.")]))
+        .since("1.53.0", json!([]))
+        .variant("a listener with the resource webclient, and a web client on disk")
+        .resources(["webclient"])
+        .config(json!({ "web_client_location": "/data/webclient" }))
+        .file("webclient/index.html", web_client)
+        .fact("start", start())
+        .until("1.53.0", started())
+        .since("1.53.0", refused("Unknown listener resource"))
+        .fact("/", root())
+        .until("1.53.0", leads_to("/_matrix/client"))
+        .since("1.53.0", leads_to(app))
+        .fact("/_matrix/client/", client())
+        .until("1.53.0", json!({ "status": 200, "body": web_client }))
+        .since("1.53.0", client_api.clone())
+        .step("webclient is taken out of the listener")
+        .change(|deployment| {
+            deployment.resources.remove("webclient");
+        })
+        .now("start", refused("web_client_location must point to a HTTP(S) URL."))
+        .step("and the location becomes a URL")
+        .change(move |deployment| {
+            deployment.config(json!({ "web_client_location": app }));
+        })
+        .now("start", started())
         .variant("a web client on disk")
         .config(json!({ "web_client_location": "/data/webclient" }))
-        .file("webclient/index.html", "<p>A web client</p>")
+        .file("webclient/index.html", web_client)
         .fact("start", start())
         .until("1.53.0", started())
         .since("1.53.0", refused("web_client_location must point to a HTTP(S) URL."))
@@ -81,6 +116,17 @@ fn webclient_listener() -> Scenario {
         .since("1.53.0", client_api)
 }
 
+/// Where a page leads, or what it shows.
+fn page(path: &'static str) -> Probe {
+    Probe::from(move |hs: Live| async move {
+        let answer = hs.anonymous().get(path).await?;
+        Ok(match answer.header("location") {
+            Some(place) => json!({ "status": answer.status(), "location": place }),
+            None => answer.whole(),
+        })
+    })
+}
+
 /// The validity check of registration tokens moves to a stable path, and the authentication stage to a stable name.
 ///
 /// Upstream: PR 11867. Tokens outlive the move; what must follow is the reverse proxy that lets the path through.
@@ -88,6 +134,9 @@ fn registration_token_validity() -> Scenario {
     let old =
         "/_matrix/client/unstable/org.matrix.msc3231/register/org.matrix.msc3231.login.registration_token/validity";
     let new = "/_matrix/client/v1/register/m.login.registration_token/validity";
+    let twin = "/_matrix/client/unstable/register/m.login.registration_token/validity";
+    let fallback = |stage: &str| get(&format!("/_matrix/client/r0/auth/{stage}/fallback/web?session=x"));
+    let (old_stage, new_stage) = ("org.matrix.msc3231.login.registration_token", "m.login.registration_token");
     let valid = |valid: bool| json!({ "status": 200, "body": { "valid": valid } });
     let stages = |stage: &str| json!([stage, "m.login.dummy"]);
     let nginx_refuses = || json!({ "status": 404, "body": contains("nginx") });
@@ -115,6 +164,9 @@ fn registration_token_validity() -> Scenario {
         .fact("new path, unknown token", ask(new, "nope"))
         .until("1.53.0", unrecognized())
         .since("1.53.0", valid(false))
+        .fact("new path without its version, known token", ask(twin, "abcd"))
+        .until("1.53.0", unrecognized())
+        .since("1.53.0", valid(true))
         .fact("old path, proxy with the old rule", ask(old, "abcd").at("proxy with the old rule"))
         .until("1.53.0", valid(true))
         .since("1.53.0", unrecognized())
@@ -128,8 +180,14 @@ fn registration_token_validity() -> Scenario {
             post("/_matrix/client/r0/register", json!({ "username": "stages", "password": "Pa55w0rd!" }))
                 .field("/flows/0/stages"),
         )
-        .until("1.53.0", stages("org.matrix.msc3231.login.registration_token"))
-        .since("1.53.0", stages("m.login.registration_token"))
+        .until("1.53.0", stages(old_stage))
+        .since("1.53.0", stages(new_stage))
+        .fact("fallback page of the old stage", fallback(old_stage))
+        .until("1.53.0", status(200))
+        .since("1.53.0", error(404, "M_UNKNOWN"))
+        .fact("fallback page of the new stage", fallback(new_stage))
+        .until("1.53.0", error(404, "M_UNKNOWN"))
+        .since("1.53.0", status(200))
         .fact("a registration with the token, under the stage's new name", |hs: Live| async move {
             let path = "/_matrix/client/r0/register";
             let mut body = json!({ "username": hs.unique("newcomer"), "password": "Pa55w0rd!" });
@@ -155,6 +213,7 @@ fn registration_token_validity() -> Scenario {
 ///
 /// Upstream: PR 11849. What a configuration comes to is read with Synapse's own reader.
 fn cache_expiry() -> Scenario {
+    let (incompatible, deprecated) = ("two incompatible options", "Expiry_time is a deprecated option");
     let ttl = |caches: &'static str| {
         Probe::from(move |hs: Live| async move {
             let program = format!(
@@ -165,31 +224,38 @@ fn cache_expiry() -> Scenario {
                  print(json.dumps(config.caches.expiry_time_msec))"
             );
             let output = hs.exec(&["python", "-c", &program]).await?;
-            let deprecated = output.stderr.contains("Expiry_time is a deprecated option");
-            Ok(json!({ "milliseconds": serde_json::from_str::<Value>(&output.ok()?)?, "deprecated": deprecated }))
+            let mut warnings = vec![incompatible, deprecated];
+            warnings.retain(|warning| output.stderr.contains(warning));
+            Ok(json!({ "milliseconds": serde_json::from_str::<Value>(&output.ok()?)?, "warnings": warnings }))
         })
     };
     let comes_to =
-        |milliseconds: Option<u64>, deprecated: bool| json!({ "milliseconds": milliseconds, "deprecated": deprecated });
+        |milliseconds: Option<u64>, warnings: &[&str]| json!({ "milliseconds": milliseconds, "warnings": warnings });
+    let at_its_start = "what the server says at its start";
     Scenario::for_note("Time-based cache expiry is now enabled by default")
         .hop("1.52.0", "1.53.0")
         .fact("without any setting", ttl("{}"))
-        .until("1.53.0", comes_to(None, false))
-        .since("1.53.0", comes_to(Some(1_800_000), false))
+        .until("1.53.0", comes_to(None, &[]))
+        .since("1.53.0", comes_to(Some(1_800_000), &[]))
         .fact("cache_entry_ttl: 2s", ttl("{cache_entry_ttl: 2s}"))
-        .until("1.53.0", comes_to(None, false))
-        .since("1.53.0", comes_to(Some(2000), false))
+        .until("1.53.0", comes_to(None, &[]))
+        .since("1.53.0", comes_to(Some(2000), &[]))
         .fact("expire_caches: false", ttl("{expire_caches: false, cache_entry_ttl: 2s}"))
-        .always(comes_to(None, false))
+        .always(comes_to(None, &[]))
         .fact("expiry_time: 5m", ttl("{expiry_time: 5m}"))
-        .until("1.53.0", comes_to(Some(300_000), false))
-        .since("1.53.0", comes_to(Some(300_000), true))
+        .until("1.53.0", comes_to(Some(300_000), &[]))
+        .since("1.53.0", comes_to(Some(300_000), &[incompatible, deprecated]))
         .fact("expiry_time: 5m, expire_caches: false", ttl("{expiry_time: 5m, expire_caches: false}"))
-        .until("1.53.0", comes_to(Some(300_000), false))
-        .since("1.53.0", comes_to(Some(300_000), true))
-        .fact("what the server says at its start", log_lines("Expiring LRU caches"))
+        .until("1.53.0", comes_to(Some(300_000), &[]))
+        .since("1.53.0", comes_to(Some(300_000), &[deprecated]))
+        .fact(at_its_start, log_lines("Expiring LRU caches"))
         .until("1.53.0", json!([]))
         .since("1.53.0", json!([contains("Expiring LRU caches after 1800 seconds")]))
+        .step("the operator wants it as before")
+        .change(|deployment| {
+            deployment.config(json!({ "caches": { "expire_caches": false } }));
+        })
+        .now(at_its_start, json!([]))
 }
 
 /// An entry that nobody reads is gone after its time: seen in the gauge, as the eviction counter does not count these.
@@ -223,7 +289,21 @@ fn cache_entries_expire() -> Scenario {
 /// Upstream: PRs 11933, 11989; the removal is 12018, in 1.54.0. The old names need `msc3283_enabled`: without it their
 /// absence would prove nothing.
 fn msc3283_capabilities() -> Scenario {
-    let enabled = || json!({ "enabled": true });
+    let enabled = |enabled: bool| json!({ "enabled": enabled });
+    // What 1.52.0 says under the old names, and 1.53.0 under the new ones.
+    let capabilities = |scenario: Scenario, old: &Value, new: &Value| {
+        ["set_displayname", "set_avatar_url", "3pid_changes"].into_iter().fold(scenario, |scenario, name| {
+            let (unstable, stable) = (format!("org.matrix.msc3283.{name}"), format!("m.{name}"));
+            scenario
+                .fact(&unstable, capability(&unstable))
+                .until("1.54.0", old.clone())
+                .since("1.54.0", Value::Null)
+                .fact(&stable, capability(&stable))
+                .until("1.53.0", Value::Null)
+                .since("1.53.0", new.clone())
+        })
+    };
+    let with_old_names = json!({ "experimental_features": { "msc3283_enabled": true } });
     let scenario = Scenario::for_note("Deprecation of `capability` `org.matrix.msc3283.*`")
         .disagreement(
             "the `org.matrix.msc3283.*` capabilities are there until 1.54.0",
@@ -231,16 +311,26 @@ fn msc3283_capabilities() -> Scenario {
         )
         .hop("1.52.0", "1.53.0")
         .then("1.54.0")
-        .config(json!({ "experimental_features": { "msc3283_enabled": true } }));
-    ["set_displayname", "set_avatar_url", "3pid_changes"].into_iter().fold(scenario, |scenario, name| {
-        let (unstable, stable) = (format!("org.matrix.msc3283.{name}"), format!("m.{name}"));
-        scenario
-            .fact(&unstable, capability(&unstable))
-            .until("1.54.0", enabled())
-            .since("1.54.0", Value::Null)
-            .fact(&stable, capability(&stable))
-            .until("1.53.0", Value::Null)
-            .since("1.53.0", enabled())
+        .variant("with the old names")
+        .config(with_old_names.clone());
+    let scenario = capabilities(scenario, &enabled(true), &enabled(true)).variant("without a setting");
+    let scenario = capabilities(scenario, &Value::Null, &enabled(true))
+        .variant("nobody may change anything")
+        .without_estate("its owners change their profiles")
+        .config(with_old_names)
+        .config(
+            json!({ "enable_set_displayname": false, "enable_set_avatar_url": false, "enable_3pid_changes": false }),
+        );
+    capabilities(scenario, &enabled(false), &enabled(false))
+        .fact("a change of the display name", change_of_name())
+        .always(error(400, "M_FORBIDDEN"))
+}
+
+fn change_of_name() -> Probe {
+    Probe::from(|hs: Live| async move {
+        let alice = hs.user("alice").await?;
+        let path = format!("/_matrix/client/r0/profile/{}/displayname", alice.id());
+        Ok(alice.put(&path, &json!({ "displayname": "Alice" })).await?.brief())
     })
 }
 
@@ -272,21 +362,22 @@ class Ported:
         state = await self.api.get_room_state(room_id, [("m.room.create", "")])
         return ("m.room.create", "") not in state
 "#;
-    let room = |invite: bool| {
+    let room = |by_admin: bool, invite: bool| {
         Probe::from(move |hs: Live| async move {
             let bob = hs.user("bob").await?;
-            let alice = hs.user("alice").await?;
+            let creator = if by_admin { hs.admin().await? } else { hs.user("alice").await? };
             let rooms = async || -> Result<usize> {
-                let joined = alice.get("/_matrix/client/r0/joined_rooms").await?.ok()?.json()?;
+                let joined = creator.get("/_matrix/client/r0/joined_rooms").await?.ok()?.json()?;
                 Ok(joined["joined_rooms"].as_array().map_or(0, Vec::len))
             };
             let before = rooms().await?;
             let options = if invite { json!({ "invite": [bob.id()] }) } else { json!({}) };
-            let answer = alice.post("/_matrix/client/r0/createRoom", &options).await?;
+            let answer = creator.post("/_matrix/client/r0/createRoom", &options).await?;
             let error = answer.json()?["error"].clone();
             Ok(json!({ "answer": answer.brief(), "error": error, "rooms made": rooms().await? - before }))
         })
     };
+    let made = || json!({ "answer": { "status": 200 }, "error": null, "rooms made": 1 });
     Scenario::for_note("Removal of `user_may_create_room_with_invites`")
         .hop("1.52.0", "1.53.0")
         .without_estate("the module forbids rooms with invitations")
@@ -295,9 +386,11 @@ class Ported:
         .fact("start", start())
         .until("1.53.0", started())
         .since("1.53.0", refused("got an unexpected keyword argument 'user_may_create_room_with_invites'"))
-        .fact("a room without invitations", room(false))
-        .always(json!({ "answer": { "status": 200 }, "error": null, "rooms made": 1 }))
-        .fact("a room with an invitation", room(true))
+        .fact("a room without invitations", room(false, false))
+        .always(made())
+        .fact("an admin's room with an invitation", room(true, true))
+        .always(made())
+        .fact("a room with an invitation", room(false, true))
         .until(
             "1.53.0",
             json!({

@@ -11,19 +11,24 @@ fn open_registration() -> Scenario {
             let body = json!({
                 "username": hs.unique("newcomer"), "password": "Pa55w0rd!", "auth": { "type": "m.login.dummy" },
             });
-            Ok(hs.anonymous().post("/_matrix/client/v3/register", &body).await?.brief())
+            let answer = hs.anonymous().post("/_matrix/client/v3/register", &body).await?;
+            let stages = answer.json()?.pointer("/flows/0/stages").cloned();
+            Ok(json!({ "answer": answer.brief(), "stages asked for": stages }))
         })
     };
+    let open = || json!({ "answer": status(200), "stages asked for": null });
+    let asks_for = |stages: &[&str]| json!({ "answer": status(401), "stages asked for": stages });
     let unverified = "You have enabled open registration without any verification.";
     Scenario::for_note("Open registration without verification is now disabled by default")
         .hop("1.55.2", "1.56.0")
         .variant("open to anyone")
+        .mail()
         .config(json!({ "enable_registration": true }))
         .fact("start", start())
         .until("1.56.0", started())
         .since("1.56.0", refused(unverified))
         .fact("a registration", register())
-        .always(status(200))
+        .always(open())
         .step("the operator insists")
         .change(|deployment| {
             deployment.config(json!({ "enable_registration_without_verification": true }));
@@ -36,7 +41,7 @@ fn open_registration() -> Scenario {
                 .config(json!({ "registration_requires_token": true }));
         })
         .now("start", started())
-        .now("a registration", json!({ "status": 401 }))
+        .now("a registration", asks_for(&["m.login.registration_token", "m.login.dummy"]))
         .step("or for a captcha")
         .change(|deployment| {
             deployment.unset("registration_requires_token").config(json!({
@@ -46,9 +51,15 @@ fn open_registration() -> Scenario {
             }));
         })
         .now("start", started())
-        .now("a registration", json!({ "status": 401 }))
+        .now("a registration", asks_for(&["m.login.recaptcha", "m.login.dummy"]))
+        .step("or for an address")
+        .change(|deployment| {
+            deployment.unset("enable_registration_captcha").config(json!({ "registrations_require_3pid": ["email"] }));
+        })
+        .now("start", started())
+        .now("a registration", asks_for(&["m.login.email.identity"]))
         .variant("closed")
         .config(json!({ "enable_registration": false }))
         .fact("a registration", register())
-        .always(error(403, "M_FORBIDDEN"))
+        .always(json!({ "answer": error(403, "M_FORBIDDEN"), "stages asked for": null }))
 }
