@@ -77,18 +77,9 @@ const ROOMS: usize = 18;
 /// counted. 1.4.0 made the table of the counts.
 fn directory() -> Probe {
     Probe::from(|hs: Live| async move {
-        let (mut left, mut since) = (Vec::new(), Instant::now());
-        loop {
-            let now = hs.sql("SELECT update_name, progress_json FROM background_updates ORDER BY update_name").await?;
-            if now.is_empty() {
-                break;
-            }
-            if now != left {
-                (left, since) = (now, Instant::now());
-            } else if since.elapsed() > Duration::from_secs(60) {
-                return Ok(json!({ "stuck": left }));
-            }
-            tokio::time::sleep(Duration::from_millis(200)).await;
+        let left = left_in_the_background(&hs).await?;
+        if !left.is_empty() {
+            return Ok(json!({ "stuck": left }));
         }
         let rooms: Vec<_> = (0..ROOMS).map(|number| hs.recall(&format!("room {number}"))).collect::<Result<_>>()?;
         let some = |found: usize| match found {
@@ -101,12 +92,42 @@ fn directory() -> Probe {
         let listed = rooms.iter().filter(|room| {
             answer["chunk"].as_array().is_some_and(|chunk| chunk.iter().any(|entry| entry["room_id"] == **room))
         });
-        let counts = "SELECT room_id FROM room_stats_current WHERE joined_members = 2";
-        let counted = hs.sql(counts).await.map_or(Value::Null, |rows| {
+        let counted = if has_table(&hs, "room_stats_current").await? {
+            let rows = hs.sql("SELECT room_id FROM room_stats_current WHERE joined_members = 2").await?;
             json!(some(rooms.iter().filter(|room| rows.iter().any(|row| row["room_id"] == ***room)).count()))
-        });
+        } else {
+            Value::Null
+        };
         Ok(json!({ "listed": some(listed.count()), "counted": counted }))
     })
+}
+
+/// The background updates that are left when none goes on any more.
+pub(crate) async fn left_in_the_background(hs: &Live) -> Result<Vec<Value>> {
+    let (mut left, mut since) = (Vec::new(), Instant::now());
+    loop {
+        let now = hs.sql("SELECT update_name, progress_json FROM background_updates ORDER BY update_name").await?;
+        if now.is_empty() {
+            return Ok(now);
+        }
+        if now != left {
+            (left, since) = (now, Instant::now());
+        } else if since.elapsed() > Duration::from_secs(60) {
+            return Ok(left);
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+/// Does the database have a table of this name?
+pub(crate) async fn has_table(hs: &Live, name: &str) -> Result<bool> {
+    let query = match hs.database() {
+        Database::Sqlite => "SELECT name FROM sqlite_master WHERE type = 'table' AND name = ",
+        Database::Postgres => {
+            "SELECT tablename::text AS name FROM pg_tables WHERE schemaname = 'public' AND tablename = "
+        }
+    };
+    Ok(!hs.sql(&format!("{query}'{name}'")).await?.is_empty())
 }
 
 /// A directory of templates for single sign-on has to hold three more files. Until the last of them is there, the server does
