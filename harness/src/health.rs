@@ -30,8 +30,8 @@ pub const LOG_ERRORS: &str = "errors logged";
 /// What users lost.
 pub const SURVIVAL: &str = "users' data as before";
 
-/// Background updates that make no progress for this many seconds are stuck.
-const STUCK: u64 = 60;
+/// Background updates that make no progress for so long are stuck.
+pub(crate) const STUCK: Duration = Duration::from_secs(60);
 
 /// On SQLite one program inside the homeserver's container does it all: each command there costs a tenth of a second.
 const SQLITE: &str = r#"
@@ -69,7 +69,7 @@ pub(crate) struct Checked {
 pub(crate) async fn database(store: &Store, running: &str) -> anyhow::Result<Checked> {
     match store {
         Store::Sqlite { daemon, .. } => {
-            let text = daemon.exec(running, &["python", "-c", SQLITE, &STUCK.to_string()]).await?.ok()?;
+            let text = daemon.exec(running, &["python", "-c", SQLITE, &STUCK.as_secs().to_string()]).await?.ok()?;
             let seen: Value = serde_json::from_str(&text).with_context(|| format!("unreadable: {text}"))?;
             let sound = seen["check"] == json!(["ok"]);
             Ok(Checked {
@@ -111,7 +111,7 @@ async fn drain(database: &postgres::Database) -> anyhow::Result<Vec<Value>> {
             left = rows;
             since = Instant::now();
         }
-        if left.is_empty() || since.elapsed() > Duration::from_secs(STUCK) {
+        if left.is_empty() || since.elapsed() > STUCK {
             return Ok(left.iter().map(|row| row["update_name"].clone()).collect());
         }
         tokio::time::sleep(Duration::from_millis(50)).await;

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, anyhow, bail};
@@ -21,7 +21,7 @@ use crate::{
     client::{Browser, Client, ForwardProxy, Mailbox, Recorder, Transcript, database::Store, metrics::Metrics},
     config,
     daemon::{Daemon, Output},
-    expect,
+    expect, health,
     homeserver::Start,
     log::{Log, Stream},
 };
@@ -337,6 +337,33 @@ impl Live {
     pub async fn sql(&self, query: &str) -> anyhow::Result<Vec<Value>> {
         let rows = self.leg.store.rows(query, self.leg.container.as_deref()).await?;
         Ok(rows.into_iter().map(Value::Object).collect())
+    }
+
+    /// Does the database have a table of this name?
+    pub async fn has_table(&self, name: &str) -> anyhow::Result<bool> {
+        let query = match self.leg.database {
+            Database::Sqlite => "SELECT name FROM sqlite_master WHERE type = 'table' AND name = ",
+            Database::Postgres => {
+                "SELECT tablename::text AS name FROM pg_tables WHERE schemaname = 'public' AND tablename = "
+            }
+        };
+        Ok(!self.sql(&format!("{query}'{name}'")).await?.is_empty())
+    }
+
+    /// The background updates that are left, with their progress, when none goes on any more.
+    pub async fn background_updates_left(&self) -> anyhow::Result<Vec<Value>> {
+        let (mut left, mut since) = (Vec::new(), Instant::now());
+        loop {
+            let now =
+                self.sql("SELECT update_name, progress_json FROM background_updates ORDER BY update_name").await?;
+            if now != left {
+                (left, since) = (now, Instant::now());
+            }
+            if left.is_empty() || since.elapsed() > health::STUCK {
+                return Ok(left);
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
     }
 
     /// Runs SQL statements; an error is the harness's.

@@ -1,7 +1,5 @@
 //! Synapse 1.13.0.
 
-use std::time::{Duration, Instant};
-
 use harness::{health, prelude::*};
 
 notes!("1.13.0": incomplete_room_directory, sso_templates, complete_sso_login, rollback_to_1_12);
@@ -77,18 +75,9 @@ const ROOMS: usize = 18;
 /// counted. 1.4.0 made the table of the counts.
 fn directory() -> Probe {
     Probe::from(|hs: Live| async move {
-        let (mut left, mut since) = (Vec::new(), Instant::now());
-        loop {
-            let now = hs.sql("SELECT update_name, progress_json FROM background_updates ORDER BY update_name").await?;
-            if now.is_empty() {
-                break;
-            }
-            if now != left {
-                (left, since) = (now, Instant::now());
-            } else if since.elapsed() > Duration::from_secs(60) {
-                return Ok(json!({ "stuck": left }));
-            }
-            tokio::time::sleep(Duration::from_millis(200)).await;
+        let left = hs.background_updates_left().await?;
+        if !left.is_empty() {
+            return Ok(json!({ "stuck": left }));
         }
         let rooms: Vec<_> = (0..ROOMS).map(|number| hs.recall(&format!("room {number}"))).collect::<Result<_>>()?;
         let some = |found: usize| match found {
@@ -101,16 +90,12 @@ fn directory() -> Probe {
         let listed = rooms.iter().filter(|room| {
             answer["chunk"].as_array().is_some_and(|chunk| chunk.iter().any(|entry| entry["room_id"] == **room))
         });
-        let table = match hs.database() {
-            Database::Sqlite => "SELECT name FROM sqlite_master WHERE name = 'room_stats_current'",
-            Database::Postgres => "SELECT tablename FROM pg_tables WHERE tablename = 'room_stats_current'",
-        };
-        let mut counted = Value::Null;
-        if !hs.sql(table).await?.is_empty() {
+        let counted = if hs.has_table("room_stats_current").await? {
             let rows = hs.sql("SELECT room_id FROM room_stats_current WHERE joined_members = 2").await?;
-            let found = rooms.iter().filter(|room| rows.iter().any(|row| row["room_id"] == ***room));
-            counted = json!(some(found.count()));
-        }
+            json!(some(rooms.iter().filter(|room| rows.iter().any(|row| row["room_id"] == ***room)).count()))
+        } else {
+            Value::Null
+        };
         Ok(json!({ "listed": some(listed.count()), "counted": counted }))
     })
 }

@@ -15,8 +15,9 @@ fn structured_logging() -> Scenario {
         "structured": true,
         "loggers": { "synapse": { "level": "INFO" } },
         "drains": {
-            "file": { "type": "file_json", "location": "/data/structured.log" },
+            // In this order: 1.22.1 cannot format for the console what it has written as JSON before.
             "console": { "type": "console", "location": "stdout" },
+            "file": { "type": "file_json", "location": "/data/structured.log" },
         },
     });
     let handlers = json!({
@@ -38,6 +39,7 @@ fn structured_logging() -> Scenario {
     });
     let python =
         || json!({ "keys": ["level", "log", "namespace", "request", "scope", "server_name"], "level": "INFO" });
+    let console = "a line on the console, after its time if it has one";
     Scenario::for_note("Structured logging configuration breaking changes")
         .hop("1.22.1", "1.23.0")
         .variant("drains")
@@ -45,6 +47,9 @@ fn structured_logging() -> Scenario {
         .fact("the record of a request", record())
         .until("1.23.0", twisted)
         .since("1.23.0", python())
+        .fact(console, log_lines("now listening on TCP port 8008"))
+        .until("1.23.0", json!([matches(r"^synapse\.\S+ - INFO - .* - Synapse now listening on TCP port 8008$")]))
+        .since("1.23.0", json!(["Synapse now listening on TCP port 8008"]))
         .fact("what it prints", printed())
         .always("")
         .fact("warnings that the form is old", log_lines("structured"))
@@ -67,7 +72,7 @@ fn record() -> Probe {
     Probe::from(|hs: Live| async move {
         let request = hs.unique("request-");
         hs.anonymous().get(&format!("/_matrix/client/versions?{request}")).await?.ok()?;
-        // Records go to the file first, so what has come to the console is in the file.
+        // A further request has come to the console then, so this one is in the file.
         hs.log_lines(&request).await?;
         let text = hs.read("/data/structured.log").await?;
         let line = text.as_str().unwrap_or_default().lines().find(|line| line.contains(&request));

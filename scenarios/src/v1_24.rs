@@ -67,11 +67,15 @@ class Normalised(AsItIs):
         .fact("a first login", first_login())
         .until("1.24.0", user("@first=20last:hs.test"))
         .since("1.24.0", json!({ "status": 400, "page": contains("localpart is invalid: First Last") }))
+        .fact("what is logged of it", log_lines("MappingException: "))
+        .until("1.24.0", json!([]))
+        .since("1.24.0", json!([contains("localpart is invalid")]))
         .step("the module normalises it")
         .change(move |deployment| {
             deployment.config(maps_by(json!({ "module": "mapping.Normalised" })));
         })
         .now("a first login", user("@first=20last:hs.test"))
+        .now("what is logged of it", json!([]))
         .variant("a module that normalises the name")
         .config(maps_by(json!({ "module": "mapping.Normalised", "config": {} })))
         .fact("a first login", first_login())
@@ -164,6 +168,7 @@ fn endpoints() -> Vec<(&'static str, Option<Value>, &'static str)> {
             "account_validity/validity",
         ),
         ("deactivate", nothing(), "deactivate/{leaver}"),
+        ("delete_group", nothing(), "delete_group/{group}"),
     ]
 }
 
@@ -184,6 +189,9 @@ fn calls(prefix: &'static str) -> Probe {
         let purge = hs.fill("/_synapse/admin/v1/purge_history/{cellar}")?;
         let purge = admin.post(&purge, &json!({ "purge_up_to_ts": 4_000_000_000_000_u64 })).await?.ok()?;
         hs.remember("purge", &purge.field("purge_id")?);
+        let group = json!({ "localpart": hs.unique("group"), "profile": {} });
+        let group = admin.post("/_matrix/client/r0/create_group", &group).await?.ok()?.field("group_id")?;
+        hs.remember("group", &escape(&group));
         let mut seen = json!({});
         for (name, body, path) in endpoints() {
             let path = hs.fill(&format!("{prefix}/{path}"))?;

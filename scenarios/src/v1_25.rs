@@ -15,9 +15,11 @@ fn last_python_35() -> Scenario {
         .hop("1.24.0", "1.25.0")
         .then("1.31.0")
         .then("1.32.0")
+        .then("1.33.0")
         .faked(Old::Python(3, 5))
         .fact("start on Python 3.5, faked", start())
         .until("1.33.0", started())
+        .since("1.33.0", refused("Synapse requires Python 3.6 or above."))
         .fact("Requires-Python of the installed package", requires_python())
         .until("1.32.0", "~=3.5")
         .since("1.32.0", "~=3.6")
@@ -28,7 +30,13 @@ fn last_python_35() -> Scenario {
 ///
 /// Upstream: PRs 8821, 8870, 8954. Containers have private addresses, so all that is around is shut off.
 fn ip_range_blacklist() -> Scenario {
-    let reached = |push: bool, identity: bool, federation: bool| json!({ "push gateway": push, "identity server": identity, "homeserver": federation });
+    let reached = |push: bool, identity: bool, federation: bool| {
+        json!({
+            "push gateway": { "by name": push, "by number": push },
+            "identity server": { "reached": identity, "answer": error(500, "M_UNKNOWN") },
+            "homeserver": { "reached": federation, "answer": error(if federation { 500 } else { 502 }, "M_UNKNOWN") },
+        })
+    };
     let private = ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"];
     let fact = "reached";
     Scenario::for_note("Blacklisting IP ranges")
@@ -99,33 +107,23 @@ fn reachable() -> Probe {
         let (alice, bob) = (hs.user("alice").await?, hs.user("bob").await?);
         let lobby = alice.room("lobby", &json!({ "preset": "public_chat" })).await?;
         bob.join(&lobby).await?;
-        let pusher = json!({
-            "kind": "http",
-            "app_id": "app",
-            "app_display_name": "app",
-            "device_display_name": "device",
-            "pushkey": "key",
-            "lang": "en",
-            "data": { "url": "http://gateway:8080/_matrix/push/v1/notify" },
-        });
-        alice.post("/_matrix/client/r0/pushers/set", &pusher).await?.ok()?;
-        let refusals = "Failed to push event";
-        let before = hs.log_lines(refusals).await?.len();
+        let number = hs.python("import socket; print(socket.gethostbyname('gateway'))").await?;
+        for (key, host) in [("by name", "gateway"), ("by number", number.trim())] {
+            let pusher = json!({
+                "kind": "http",
+                "app_id": "app",
+                "app_display_name": "app",
+                "device_display_name": "device",
+                "pushkey": key,
+                "lang": "en",
+                "data": { "url": format!("http://{host}:8080/_matrix/push/v1/notify") },
+            });
+            alice.post("/_matrix/client/r0/pushers/set", &pusher).await?.ok()?;
+        }
+        let before = hs.log_lines(REFUSED_PUSH).await?.len();
         let event = bob.say(&lobby, "hello").await?.ok()?.field("event_id")?;
-        let begun = Instant::now();
-        let heard = loop {
-            let requests = hs.recorder("gateway").requests().await?;
-            if requests.iter().any(|request| request["json"]["notification"]["event_id"] == json!(event)) {
-                break json!(true);
-            }
-            if hs.log_lines(refusals).await?.len() > before {
-                break json!(false);
-            }
-            if begun.elapsed() > Duration::from_secs(120) {
-                break json!("neither pushed nor refused");
-            }
-            tokio::time::sleep(Duration::from_millis(200)).await;
-        };
+        let (by_name, by_number) =
+            (pushed(&hs, &event, "by name", before).await?, pushed(&hs, &event, "by number", before).await?);
         let invitation = json!({
             "id_server": "identity:8443",
             "id_access_token": "token",
@@ -133,12 +131,44 @@ fn reachable() -> Probe {
             "address": "carol@example.test",
         });
         let path = format!("/_matrix/client/r0/rooms/{}/invite", escape(&lobby));
-        alice.post(&path, &invitation).await?;
-        bob.get("/_matrix/client/r0/profile/@carol:fed.test:8443/displayname").await?;
+        let invited = alice.post(&path, &invitation).await?;
+        let looked_up = bob.get("/_matrix/client/r0/profile/@carol:fed.test:8443/displayname").await?;
         Ok(json!({
-            "push gateway": heard,
-            "identity server": !hs.recorder("identity").requests().await?.is_empty(),
-            "homeserver": !hs.recorder("fed.test").requests().await?.is_empty(),
+            "push gateway": { "by name": by_name, "by number": by_number },
+            "identity server": {
+                "reached": !hs.recorder("identity").requests().await?.is_empty(),
+                "answer": invited.brief(),
+            },
+            "homeserver": {
+                "reached": !hs.recorder("fed.test").requests().await?.is_empty(),
+                "answer": looked_up.brief(),
+            },
         }))
     })
+}
+
+const REFUSED_PUSH: &str = "Failed to push event";
+
+/// Does the gateway hear of an event from this pusher, or is it out of reach? `before` lines were there of refusals.
+async fn pushed(hs: &Live, event: &str, key: &str, before: usize) -> Result<Value> {
+    let begun = Instant::now();
+    loop {
+        let requests = hs.recorder("gateway").requests().await?;
+        let of_it = requests.iter().map(|request| &request["json"]["notification"]);
+        if of_it.into_iter().any(|sent| sent["event_id"] == event && sent["devices"][0]["pushkey"] == key) {
+            return Ok(json!(true));
+        }
+        let refusals = hs.log_lines(REFUSED_PUSH).await?;
+        if let Some(refusal) = refusals.into_iter().skip(before).find(|line| line.contains(key)) {
+            // The blacklist's own words: of a number it says so, and a name's numbers it conceals.
+            let blocked = refusal.contains("IP address blocked by IP blacklist entry")
+                || refusal.contains("DNS lookup failed: no results for hostname lookup: gateway")
+                    && !hs.log_lines("from DNS resolution to gateway due to blacklist").await?.is_empty();
+            return Ok(if blocked { json!(false) } else { json!(refusal) });
+        }
+        if begun.elapsed() > Duration::from_secs(120) {
+            return Ok(json!("neither pushed nor refused"));
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
 }

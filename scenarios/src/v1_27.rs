@@ -6,8 +6,10 @@ notes!("1.27.0": sso_callback_uris, template_autoescape);
 
 /// Callbacks of single sign-on move below `/_synapse/client`. An OpenID Connect provider that knows only the old address
 /// refuses a login; SAML goes on under both.
+#[expect(clippy::too_many_lines, reason = "one story for two kinds of provider, variant by variant")]
 fn sso_callback_uris() -> Scenario {
     let (old, new) = ("http://hs.test/_synapse/oidc/callback", "http://hs.test/_synapse/client/oidc/callback");
+    let (given, asks) = ("the address that the provider is given", "what the request for a login says of Synapse");
     let (saml_old, saml_new) = ("http://hs.test/_matrix/saml2", "http://hs.test/_synapse/client/saml2");
     let oidc = json!({
         "enabled": true,
@@ -25,29 +27,34 @@ fn sso_callback_uris() -> Scenario {
         }))
     };
     let logs_in = || json!({ "user": "@dwho:hs.test" });
+    let saml = json!({
+        "sp_config": {
+            "allow_unknown_attributes": true,
+            "metadata": { "remote": [{ "url": "http://idp.test/saml/metadata" }] },
+        },
+    });
+    let knows_services = |bases: &[&str]| {
+        let services: Vec<_> = bases.iter().map(|base| json!({ "metadata": service_provider(base) })).collect();
+        companion::identity_provider(&json!({ "portal": "http://idp.test", "saml": services }))
+    };
+    let itself =
+        |base: &str| json!({ "consumer": format!("{base}/authn_response"), "entity": format!("{base}/metadata.xml") });
+    let described = |base: &str| json!({ "status": 200, "says": itself(base) });
+    let public = || json!({ "public_baseurl": "http://hs.test/" });
     Scenario::for_note("Changes to callback URI for OAuth2 / OpenID Connect and SAML2")
         .disagreement(
             "the callback addresses of both kinds of provider have changed",
             "the old SAML addresses go on working; the old OpenID Connect address is gone",
         )
         .hop("1.26.0", "1.27.0")
-        .config(json!({
-            "public_baseurl": "http://hs.test/",
-            "sso": { "client_whitelist": ["http://app.test/"] },
-        }))
+        .config(json!({ "sso": { "client_whitelist": ["http://app.test/"] } }))
         // What the probes send on purpose.
         .log_error("Error from the OIDC provider: x|Unknown response type")
         .variant("OpenID Connect, a provider that knows the old address")
+        .config(public())
         .config(json!({ "oidc_config": oidc }))
         .companion("idp.test", knows(&[old]))
-        .fact(
-            "the address that the provider is given",
-            Probe::from(|hs: Live| async move {
-                let path = "/_matrix/client/r0/login/sso/redirect?redirectUrl=http://app.test/";
-                let answer = hs.anonymous().get(path).header("host", "hs.test").await?;
-                Ok(json!(parameter(answer.header("location").unwrap_or_default(), "redirect_uri")))
-            }),
-        )
+        .fact(given, given_address())
         .until("1.27.0", old)
         .since("1.27.0", new)
         .fact("old address", get("/_synapse/oidc/callback?error=x"))
@@ -65,35 +72,64 @@ fn sso_callback_uris() -> Scenario {
         })
         .now("a login", logs_in())
         .variant("OpenID Connect, a provider that knows both")
+        .config(public())
         .config(json!({ "oidc_config": oidc }))
         .companion("idp.test", knows(&[old, new]))
         .fact("a login", login())
         .always(logs_in())
+        .variant("OpenID Connect, without public_baseurl")
+        .config(json!({ "oidc_config": absent_provider() }))
+        .config(json!({ "oidc_config": { "enabled": true } }))
+        .fact("start", start())
+        .until("1.27.0", started())
+        .since("1.27.0", refused("oidc_config requires a public_baseurl to be set"))
+        .fact(given, given_address())
+        .until("1.27.0", old.replace("http:", "https:"))
+        .since("1.27.0", new)
+        .step("public_baseurl set")
+        .change(move |deployment| {
+            deployment.config(public());
+        })
+        .now("start", started())
+        .variant("SAML, without public_baseurl")
+        .config(json!({ "saml2_config": saml }))
+        .companion("idp.test", knows_services(&[saml_old, saml_new]))
+        .fact("start", start())
+        .until("1.27.0", started())
+        .since("1.27.0", refused("saml2_config requires a public_baseurl to be set"))
+        .fact(asks, authentication_request())
+        .until("1.27.0", itself(&saml_old.replace("http:", "https:")))
+        .since("1.27.0", itself(saml_new))
+        .step("public_baseurl set")
+        .change(move |deployment| {
+            deployment.config(public());
+        })
+        .now("start", started())
+        .variant("SAML, a provider that knows the old service only")
+        .config(public())
+        .config(json!({ "saml2_config": saml }))
+        .companion("idp.test", knows_services(&[saml_old]))
+        .fact("a login", login())
+        .until("1.27.0", logs_in())
+        .since("1.27.0", json!({ "stopped at": "idp.test" }))
+        .step("the provider learns the new service")
+        .change(move |deployment| {
+            deployment.companions.insert("idp.test".to_owned(), knows_services(&[saml_old, saml_new]));
+        })
+        .now("a login", logs_in())
         .variant("SAML")
-        .config(json!({
-            "saml2_config": {
-                "sp_config": {
-                    "allow_unknown_attributes": true,
-                    "metadata": { "remote": [{ "url": "http://idp.test/saml/metadata" }] },
-                },
-            },
-        }))
-        .companion(
-            "idp.test",
-            companion::identity_provider(&json!({
-                "portal": "http://idp.test",
-                "saml": [
-                    { "metadata": service_provider(saml_old) },
-                    { "metadata": service_provider(saml_new) },
-                ],
-            })),
-        )
+        .config(public())
+        .config(json!({ "saml2_config": saml }))
+        .companion("idp.test", knows_services(&[saml_old, saml_new]))
+        .fact(asks, authentication_request())
+        .until("1.27.0", itself(saml_old))
+        .since("1.27.0", itself(saml_new))
         .fact("what metadata.xml says at the old address", metadata("/_matrix/saml2/metadata.xml"))
-        .until("1.27.0", json!({ "status": 200, "consumer": format!("{saml_old}/authn_response") }))
-        .since("1.27.0", json!({ "status": 200, "consumer": format!("{saml_new}/authn_response") }))
+        .until("1.27.0", described(saml_old))
+        .since("1.27.0", described(saml_new))
         .fact("what metadata.xml says at the new address", metadata("/_synapse/client/saml2/metadata.xml"))
-        .until("1.27.0", json!({ "status": 404, "consumer": null }))
-        .since("1.27.0", json!({ "status": 200, "consumer": format!("{saml_new}/authn_response") }))
+        .until("1.27.0", json!({ "status": 404, "says": { "consumer": null, "entity": null } }))
+        .since("1.27.0", described(saml_new))
         .fact("a response at the old address", request_response("/_matrix/saml2/authn_response"))
         .always(400)
         .fact("a response at the new address", request_response("/_synapse/client/saml2/authn_response"))
@@ -108,9 +144,11 @@ fn sso_callback_uris() -> Scenario {
 /// Upstream: PR 9200.
 fn template_autoescape() -> Scenario {
     let page = "{{ error }} {{ error | e }} {{ error | safe }}";
-    let shown = |error: Value, mail: &str, form: &str| json!({ "page of an error": error, "mail": contains(mail), "form": contains(form) });
-    let (raw, escaped) = ("<b>x</b>", "&lt;b&gt;x&lt;/b&gt;");
-    let ours = |first: &str| json!([first, escaped, raw].join(" "));
+    let times = |raw: u32, escaped: u32| json!({ "raw": raw, "escaped": escaped });
+    let shown =
+        |error: Value, mail: Value, form: Value| json!({ "page of an error": error, "mail": mail, "form": form });
+    let (raw, escaped) = (|| times(1, 0), || times(0, 1));
+    let (ours_raw, ours_escaped) = (|| times(2, 1), || times(1, 2));
     Scenario::for_note("Changes to HTML templates")
         .hop("1.26.0", "1.27.0")
         .mail()
@@ -131,30 +169,30 @@ fn template_autoescape() -> Scenario {
         .file("pages/unused.html", "")
         .file("mails/unused.html", "")
         .fact("markup", markup())
-        .until("1.27.0", shown(contains(&format!("<code>{raw}</code>")), "&client_secret", raw))
-        .since("1.27.0", shown(contains(escaped), "&amp;client_secret", escaped))
+        .until("1.27.0", shown(raw(), times(2, 0), raw()))
+        .since("1.27.0", shown(escaped(), times(0, 2), escaped()))
         .variant("the operator's templates")
         .file("pages/sso_error.html", page)
         .file("mails/password_reset.html", "{{ link }}")
         .file("mails/password_reset_confirmation.html", "{{ sid }}")
         .fact("markup", markup())
-        .until("1.27.0", shown(ours(raw), "&client_secret", raw))
-        .since("1.27.0", shown(ours(escaped), "&amp;client_secret", escaped))
+        .until("1.27.0", shown(ours_raw(), raw(), raw()))
+        .since("1.27.0", shown(ours_escaped(), escaped(), escaped()))
         .variant("a template with another ending")
         .config(json!({ "email": { "password_reset_template_html": "reset.tmpl" } }))
         .file("pages/sso_error.html", page)
         .file("mails/reset.tmpl", "{{ link }}")
         .file("mails/password_reset_confirmation.html", "{{ sid }}")
         .fact("markup", markup())
-        .until("1.27.0", shown(ours(raw), "&client_secret", raw))
-        .since("1.27.0", shown(ours(escaped), "&client_secret", escaped))
+        .until("1.27.0", shown(ours_raw(), raw(), raw()))
+        .since("1.27.0", shown(ours_escaped(), raw(), escaped()))
         .step("renamed")
         .change(|deployment| {
             deployment
                 .file("mails/reset.html", "{{ link }}")
                 .config(json!({ "email": { "password_reset_template_html": "reset.html" } }));
         })
-        .now("markup", shown(ours(escaped), "&amp;client_secret", escaped))
+        .now("markup", shown(ours_escaped(), escaped(), escaped()))
 }
 
 /// The settings of an OpenID Connect provider that is pointed at only: nobody has to be there.
@@ -191,7 +229,8 @@ fn escaping_templates() -> Probe {
     })
 }
 
-/// Markup that comes from outside, as it is shown on a page and a form, and an ampersand in a mail.
+/// Markup that comes from outside, as it is shown on a page and a form, and an ampersand in a mail: how often as it came, and
+/// how often escaped.
 fn markup() -> Probe {
     Probe::from(|hs: Live| async move {
         let address = hs.email("alice");
@@ -209,7 +248,11 @@ fn markup() -> Probe {
                 page = answer.text();
             }
         }
-        Ok(json!({ "page of an error": page, "mail": mail.html, "form": hs.anonymous().get(&form).await?.text() }))
+        let form = hs.anonymous().get(&form).await?.text();
+        let times = |text: &str, raw: &str, escaped: &str| json!({ "raw": text.matches(raw).count(), "escaped": text.matches(escaped).count() });
+        let markup = |text: &str| times(text, "<b>x</b>", "&lt;b&gt;x&lt;/b&gt;");
+        let mail = times(&mail.html.unwrap_or_default(), "&client_secret", "&amp;client_secret");
+        Ok(json!({ "page of an error": markup(&page), "mail": mail, "form": markup(&form) }))
     })
 }
 
@@ -235,6 +278,34 @@ fn login() -> Probe {
     })
 }
 
+/// The address of its own that Synapse gives to a provider of OpenID Connect.
+fn given_address() -> Probe {
+    Probe::from(|hs: Live| async move {
+        let answer = hs.anonymous().get(REDIRECT).header("host", "hs.test").await?;
+        Ok(json!(parameter(answer.header("location").unwrap_or_default(), "redirect_uri")))
+    })
+}
+
+/// What Synapse says of itself in the request that it sends to a SAML provider.
+fn authentication_request() -> Probe {
+    Probe::from(|hs: Live| async move {
+        let answer = hs.anonymous().get(REDIRECT).header("host", "hs.test").await?;
+        let program = format!(
+            "import base64, json, zlib\n\
+             from urllib.parse import parse_qs, urlparse\n\
+             from xml.etree import ElementTree\n\
+             request = parse_qs(urlparse({}).query)['SAMLRequest'][0]\n\
+             request = ElementTree.fromstring(zlib.decompress(base64.b64decode(request), -15))\n\
+             issuer = request.findtext('{{urn:oasis:names:tc:SAML:2.0:assertion}}Issuer')\n\
+             print(json.dumps({{'consumer': request.get('AssertionConsumerServiceURL'), 'entity': issuer}}))",
+            json!(answer.header("location").unwrap_or_default())
+        );
+        Ok(serde_json::from_str(&hs.python(&program).await?)?)
+    })
+}
+
+const REDIRECT: &str = "/_matrix/client/r0/login/sso/redirect?redirectUrl=http://app.test/";
+
 fn parameter(url: &str, name: &str) -> Option<String> {
     let query = url.split_once('?')?.1;
     let value = query.split('&').find_map(|pair| pair.strip_prefix(&format!("{name}=")))?;
@@ -245,11 +316,11 @@ fn metadata(path: &'static str) -> Probe {
     Probe::from(move |hs: Live| async move {
         let answer = hs.anonymous().get(path).await?;
         let text = answer.text();
-        let consumer = text
-            .split("AssertionConsumerService")
-            .nth(1)
-            .and_then(|rest| rest.split("Location=\"").nth(1)?.split('"').next().map(str::to_owned));
-        Ok(json!({ "status": answer.status(), "consumer": consumer }))
+        let quoted =
+            |text: &str, name: &str| text.split(&format!("{name}=\"")).nth(1)?.split('"').next().map(str::to_owned);
+        let consumer = text.split("AssertionConsumerService").nth(1).and_then(|rest| quoted(rest, "Location"));
+        let says = json!({ "consumer": consumer, "entity": quoted(&text, "entityID") });
+        Ok(json!({ "status": answer.status(), "says": says }))
     })
 }
 

@@ -40,6 +40,8 @@ fn x_forwarded_proto() -> Scenario {
         .directives("nginx that hides the protocol", [client, host])
         .proxy("nginx that says the protocol", [("^/", "main")])
         .directives("nginx that says the protocol", [client, protocol, host])
+        .proxy("nginx that says https", [("^/", "main")])
+        .directives("nginx that says https", [client, "proxy_set_header X-Forwarded-Proto https;", host])
         .proxy("nginx that hides the host", [("^/", "main")])
         .directives("nginx that hides the host", [client, protocol])
         .fact("without a proxy", requests("main"))
@@ -50,6 +52,9 @@ fn x_forwarded_proto() -> Scenario {
         .since("1.29.0", json!({ "warnings": 2, "a login leads to": "hs.test" }))
         .fact("nginx that says the protocol", requests("nginx that says the protocol"))
         .always(fine())
+        .fact("nginx that says https", requests("nginx that says https"))
+        .until("1.29.0", fine())
+        .since("1.29.0", json!({ "warnings": 0, "a login leads to": "hs.test" }))
         .fact("nginx that hides the host", requests("nginx that hides the host"))
         .until("1.29.0", fine())
         .since("1.29.0", json!({ "warnings": 0, "a login leads to": "hs.test" }))
@@ -60,6 +65,7 @@ fn x_forwarded_proto() -> Scenario {
             }
         })
         .now("nginx that hides the protocol", fine())
+        .now("nginx that says https", fine())
         .now("nginx that hides the host", fine())
 }
 

@@ -1,5 +1,7 @@
 //! Synapse 1.32.0.
 
+use std::collections::BTreeSet;
+
 use harness::prelude::*;
 
 use crate::platform::{Old, Platform as _, becomes, requires_python};
@@ -54,6 +56,9 @@ fn list_accounts_v1() -> Scenario {
         .fact("v1 list", get("/_synapse/admin/v1/users/{admin}").by_admin())
         .until("1.32.0", status(200))
         .since("1.32.0", unrecognized())
+        .fact("a password's hash in it", get("/_synapse/admin/v1/users/{admin}").by_admin().field("/0/password_hash"))
+        .until("1.32.0", matches(r"^\$2"))
+        .since("1.32.0", Value::Null)
         .fact("v2 list", get("/_synapse/admin/v2/users?user_id={admin}").by_admin().field("/users/0/name"))
         .always("@admin:hs.test")
         .fact("v2 account", get("/_synapse/admin/v2/users/{admin}").by_admin().field("/name"))
@@ -73,7 +78,7 @@ fn appservice_registration_type() -> Scenario {
         "namespaces": { "users": [{ "exclusive": true, "regex": "@bridged_.*" }] },
     });
     let own = "m.login.application_service";
-    let registered = || json!({ "status": 200, "errcode": null, "error": null });
+    let registered = || json!({ "status": 200, "keys": ["access_token", "device_id", "home_server", "user_id"] });
     let refused = |status: u16, errcode: &str, text: &str| json!({ "status": status, "errcode": errcode, "error": contains(text) });
     let no_token_wanted =
         || refused(400, "M_UNKNOWN", "An access token should not be provided on requests to /register");
@@ -113,6 +118,10 @@ fn register(kind: Option<&'static str>, token: Option<&'static str>) -> Probe {
         }
         let answer = request.await?;
         let body = answer.json()?;
+        if answer.status() == 200 {
+            let keys: BTreeSet<_> = body.as_object().map(|body| body.keys().collect()).unwrap_or_default();
+            return Ok(json!({ "status": 200, "keys": keys }));
+        }
         Ok(json!({ "status": answer.status(), "errcode": body["errcode"], "error": body["error"] }))
     })
 }
@@ -129,6 +138,16 @@ fn prometheus_regression() -> Scenario {
         .until("1.32.0", 1)
         .since("1.32.0", "one for every start")
         .since("1.32.1", 1)
+        .fact("labels of one that is started once", |hs: Live| async move {
+            let metrics = hs.metrics("main", "/_synapse/metrics").await?;
+            let samples = metrics.of("synapse_background_process_ru_utime_seconds_total");
+            Ok(json!(
+                samples.map(|sample| &sample.labels).filter(|l| l.contains("background_updates")).collect::<Vec<_>>()
+            ))
+        })
+        .until("1.32.0", json!(["name=\"background_updates\""]))
+        .since("1.32.0", json!(["name=\"background_updates-0\""]))
+        .since("1.32.1", json!(["name=\"background_updates\""]))
         .variant("the repair")
         .then("1.32.1")
         .variant("the way back")
