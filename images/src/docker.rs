@@ -278,19 +278,25 @@ impl Docker {
         let address = std::env::var("DOCKER_HOST").unwrap_or_else(|_| DEFAULT_HOST.to_owned());
         let Some(socket) = address.strip_prefix("unix://") else { return Ok(()) };
         let client = reqwest::Client::builder().unix_socket(socket).build().map_err(failed)?;
-        let answer = client.get("http://docker/v1.41/system/df").send().await.map_err(failed)?;
-        let usage: CacheUsage = answer.json().await.map_err(failed)?;
-        let records = usage.build_cache.unwrap_or_default();
-        let ids = ours(&records, downloads);
-        // A pattern of a bounded length.
-        for ids in ids.chunks(100) {
-            let pattern = format!("^({})$", ids.join("|"));
-            let filters = [("id", vec![pattern.as_str()])].into();
-            let options = PruneBuildOptionsBuilder::default().all(true).filters(&filters).build();
-            let pruned = self.api.prune_build(Some(options)).await;
-            pruned.map_err(|error| Error::docker("prune the build cache", error))?;
+        // What others are made of can be dropped once those are gone.
+        loop {
+            let answer = client.get("http://docker/v1.41/system/df").send().await.map_err(failed)?;
+            let usage: CacheUsage = answer.json().await.map_err(failed)?;
+            let records = usage.build_cache.unwrap_or_default();
+            let mut dropped = 0;
+            // A pattern of a bounded length.
+            for ids in ours(&records, downloads).chunks(100) {
+                let pattern = format!("^({})$", ids.join("|"));
+                let filters = [("id", vec![pattern.as_str()])].into();
+                let options = PruneBuildOptionsBuilder::default().all(true).filters(&filters).build();
+                let pruned = self.api.prune_build(Some(options)).await;
+                let pruned = pruned.map_err(|error| Error::docker("prune the build cache", error))?;
+                dropped += pruned.caches_deleted.unwrap_or_default().len();
+            }
+            if dropped == 0 {
+                return Ok(());
+            }
         }
-        Ok(())
     }
 
     /// Runs a shell command in a container of an image, over the files of an archive unpacked at /context.
