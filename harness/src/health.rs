@@ -215,9 +215,10 @@ pub(crate) fn log_errors(
     // As Python's `asctime` has it; containers live in UTC.
     let stopped = stopped.strftime("%Y-%m-%d %H:%M:%S,%3f").to_string();
     let mut errors = Vec::new();
-    for line in logs.iter().flat_map(|log| log.lines(Stream::Out)) {
-        let Some((time, rest)) = line.split_once(" - ") else { continue };
-        let level = rest.split(" - ").nth(2).unwrap_or_default();
+    for entry in logs.iter().flat_map(|log| entries(log.lines(Stream::Out))) {
+        let Some((time, rest)) = entry.split_once(" - ") else { continue };
+        // With nothing after it, where only an exception follows.
+        let level = rest.split(" - ").nth(2).unwrap_or_default().trim_end_matches(" -");
         if !matches!(level, "ERROR" | "CRITICAL")
             || time > stopped.as_str()
             || own.iter().any(|pattern| pattern.is_match(rest))
@@ -232,6 +233,24 @@ pub(crate) fn log_errors(
         errors.push(json!(rest));
     }
     Ok(Value::Array(errors))
+}
+
+/// The lines that begin with a time, each with the last of those that follow it: of a traceback that is the exception.
+fn entries(lines: Vec<String>) -> Vec<String> {
+    let mut entries: Vec<(String, Option<String>)> = Vec::new();
+    for line in lines {
+        let begins = line.starts_with("20") && line.contains(" - ");
+        match entries.last_mut() {
+            Some((_, last)) if !begins => *last = Some(line),
+            _ => entries.push((line, None)),
+        }
+    }
+    let whole = |(line, last): (String, Option<String>)| match last {
+        Some(last) if line.ends_with(" -") => format!("{line} {last}"),
+        Some(last) => format!("{line}: {last}"),
+        None => line,
+    };
+    entries.into_iter().map(whole).collect()
 }
 
 /// A release that the harness took for another proves nothing: what the deployment says of itself must agree with its
@@ -252,6 +271,23 @@ pub(crate) fn agree(label: &Version, said: &str) -> anyhow::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_entry_of_the_log_ends_with_its_exception() {
+        let lines = [
+            "2026-11-26 00:09:46,285 - twisted - 274 - CRITICAL -",
+            "Traceback (most recent call last):",
+            "RuntimeError: dictionary changed size during iteration",
+            "2026-11-26 00:09:46,300 - synapse - 1 - INFO - all is well",
+            "2026-11-26 00:09:46,301 - synapse - 2 - ERROR - a call died",
+            "ValueError: x",
+        ];
+        insta::assert_snapshot!(entries(lines.map(str::to_owned).to_vec()).join("\n"), @"
+        2026-11-26 00:09:46,285 - twisted - 274 - CRITICAL - RuntimeError: dictionary changed size during iteration
+        2026-11-26 00:09:46,300 - synapse - 1 - INFO - all is well
+        2026-11-26 00:09:46,301 - synapse - 2 - ERROR - a call died: ValueError: x
+        ");
+    }
 
     #[test]
     fn a_deployment_must_be_the_release_it_is_taken_for() {

@@ -468,9 +468,18 @@ impl Live {
 
     /// The samples that a Prometheus endpoint shows. `process` as in [`Live::address`]; the path is `/metrics` on a
     /// metrics listener and `/_synapse/metrics` on an HTTP listener.
+    ///
+    /// A scrape that meets a series in the making fails, as upstream iterates over what other requests change; Prometheus
+    /// comes again then, and so does this, a few times.
     pub async fn metrics(&self, process: &str, path: &str) -> anyhow::Result<Metrics> {
-        let answer = self.anonymous().at(process)?.get(path).await?.ok()?;
-        Ok(Metrics::parse(&answer.text()))
+        let client = self.anonymous().at(process)?;
+        let mut answer = client.get(path).await?;
+        for _ in 0..3 {
+            if answer.status() == 500 {
+                answer = client.get(path).await?;
+            }
+        }
+        Ok(Metrics::parse(&answer.ok()?.text()))
     }
 }
 

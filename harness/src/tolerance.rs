@@ -31,6 +31,9 @@ struct Entry {
     /// First release to which it no longer applies.
     until: Option<Version>,
     reason: String,
+    /// A race, which not every run shows.
+    #[serde(default)]
+    by_chance: bool,
     /// The note or pull request that says so.
     #[serde(default)]
     #[expect(dead_code, reason = "for the reader of the file")]
@@ -86,13 +89,13 @@ impl Tolerances {
         permitted
     }
 
-    /// Patterns of the entries that nothing used.
+    /// Patterns of the entries that nothing used, and that should have been.
     pub(crate) fn unused(&self) -> Vec<String> {
         let used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
         self.entries
             .iter()
             .enumerate()
-            .filter(|(index, _)| !used.contains(index))
+            .filter(|(index, (entry, _))| !entry.by_chance && !used.contains(index))
             .map(|(_, (entry, _))| entry.pattern.clone())
             .collect()
     }
@@ -110,7 +113,8 @@ mod tests {
     fn an_entry_permits_what_it_names_and_is_marked_used() {
         let tolerances = Tolerances::parse(
             "[[tolerance]]\nsubject = \"log\"\npattern = \"twisted .* deprecated\"\nuntil = \"1.5.0\"\nreason = \"harmless\"\n\
-             [[tolerance]]\nsubject = \"estate\"\npattern = \"^x\"\nreason = \"never seen\"\n",
+             [[tolerance]]\nsubject = \"estate\"\npattern = \"^x\"\nreason = \"never seen\"\n\
+             [[tolerance]]\nsubject = \"log\"\npattern = \"race\"\nreason = \"rare\"\nby_chance = true\n",
         )
         .unwrap();
         assert!(tolerances.permits(Subject::Log, &version("1.4.1"), "twisted x deprecated"));

@@ -65,7 +65,7 @@ fn python_3() -> Scenario {
         .variant("from Python 2 to Python 3")
         .hop("0.33.6", "0.34.0")
         // What cannot be logged is, line by line.
-        .log_error("^twisted - [0-9]+ - ERROR - ")
+        .log_error("^twisted - [0-9]+ - ERROR -")
         .environment("LC_ALL", "C")
         .environment("PYTHONCOERCECLOCALE", "0")
         .environment("PYTHONUTF8", "0")

@@ -9,17 +9,12 @@ notes!("1.73.0": legacy_metric_names);
 fn legacy_metric_names() -> Scenario {
     let legacy = |process: &'static str, path: &'static str| {
         Probe::from(move |hs: Live| async move {
-            let names = hs.metrics(process, path).await?;
-            let types = hs.anonymous().at(process)?.get(path).await?.ok()?.text();
-            let counters: Vec<_> = types
-                .lines()
-                .filter_map(|line| line.strip_prefix("# TYPE ")?.strip_suffix(" counter"))
-                .map(|name| name.ends_with("_total"))
-                .collect();
+            let metrics = hs.metrics(process, path).await?;
+            let is_new = |name: &String| name.ends_with("_total");
             Ok(json!({
-                "names with a colon": names.names().iter().filter(|name| name.contains(':')).count(),
-                "counters with `_total`": counters.contains(&true),
-                "counters without": counters.contains(&false),
+                "names with a colon": metrics.names().iter().filter(|name| name.contains(':')).count(),
+                "counters with `_total`": metrics.counters().iter().any(is_new),
+                "counters without": !metrics.counters().iter().all(is_new),
             }))
         })
     };

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Metrics {
     samples: Vec<Sample>,
+    counters: BTreeSet<String>,
 }
 
 /// One sample line.
@@ -20,7 +21,7 @@ pub struct Sample {
 }
 
 impl Metrics {
-    /// Reads the text format; lines that are no samples are passed over.
+    /// Reads the text format; lines that are neither samples nor declare counters are passed over.
     pub fn parse(text: &str) -> Self {
         let samples = text
             .lines()
@@ -34,7 +35,17 @@ impl Metrics {
                 Some(Sample { name: name.to_owned(), labels: labels.to_owned(), value: value.parse().ok()? })
             })
             .collect();
-        Self { samples }
+        let counters = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("# TYPE ")?.strip_suffix(" counter"))
+            .map(str::to_owned)
+            .collect();
+        Self { samples, counters }
+    }
+
+    /// The names that are declared as counters.
+    pub fn counters(&self) -> &BTreeSet<String> {
+        &self.counters
     }
 
     /// All names.
@@ -65,5 +76,6 @@ mod tests {
         assert_eq!(metrics.names(), BTreeSet::from(["a", "python_info", "synapse_cache:hits"]));
         assert_eq!(metrics.value("synapse_cache:hits", "name=\"x\""), Some(12.0));
         assert_eq!(metrics.value("a", "nothing"), None);
+        assert_eq!(metrics.counters(), &BTreeSet::from(["a".to_owned()]));
     }
 }
