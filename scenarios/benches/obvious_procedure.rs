@@ -2,7 +2,7 @@
 //! after the other?
 //!
 //! ```console
-//! $ cargo bench --bench obvious_procedure -- v1_32 --rounds 3
+//! $ cargo bench --profile dev --bench obvious_procedure -- v1_32 --rounds 3
 //! ```
 //!
 //! Both ways run the same trials with the same checks on the same images, in turn, so that a machine that slows down
