@@ -11,7 +11,7 @@ use images::Version;
 use serde_json::{Value, json};
 
 use crate::{
-    client::database::Store,
+    client::database::{Row, Store},
     log::{Log, Stream},
     postgres,
     tolerance::{Subject, Tolerances},
@@ -31,7 +31,7 @@ pub const LOG_ERRORS: &str = "errors logged";
 pub const SURVIVAL: &str = "users' data as before";
 
 /// Background updates that make no progress for so long are stuck.
-pub(crate) const STUCK: Duration = Duration::from_secs(60);
+const STUCK: Duration = Duration::from_secs(60);
 
 /// On SQLite one program inside the homeserver's container does it all: each command there costs a tenth of a second.
 const SQLITE: &str = r#"
@@ -82,7 +82,8 @@ pub(crate) async fn database(store: &Store, running: &str) -> anyhow::Result<Che
             })
         }
         Store::Postgres(database) => {
-            let left = drain(database).await?;
+            let left = background_updates_left(store, Some(running)).await?;
+            let left: Vec<&Value> = left.iter().map(|row| &row["update_name"]).collect();
             let row = database.rows("SELECT version, version() AS engine FROM schema_version").await?.pop();
             let row = row.context("the database has no schema version")?;
             // An index that a broken migration left invalid is not used, and nobody notices.
@@ -102,17 +103,19 @@ pub(crate) async fn database(store: &Store, running: &str) -> anyhow::Result<Che
     }
 }
 
-async fn drain(database: &postgres::Database) -> anyhow::Result<Vec<Value>> {
+/// The background updates that are left, with their progress, when none goes on any more.
+pub(crate) async fn background_updates_left(store: &Store, running: Option<&str>) -> anyhow::Result<Vec<Row>> {
     let mut left = Vec::new();
     let mut since = Instant::now();
     loop {
-        let rows = database.rows("SELECT update_name, progress_json FROM background_updates ORDER BY 1").await?;
+        let query = "SELECT update_name, progress_json FROM background_updates ORDER BY update_name";
+        let rows = store.rows(query, running).await?;
         if rows != left {
             left = rows;
             since = Instant::now();
         }
         if left.is_empty() || since.elapsed() > STUCK {
-            return Ok(left.iter().map(|row| row["update_name"].clone()).collect());
+            return Ok(left);
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }

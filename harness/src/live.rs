@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, PoisonError},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use anyhow::{Context as _, anyhow, bail};
@@ -352,18 +352,8 @@ impl Live {
 
     /// The background updates that are left, with their progress, when none goes on any more.
     pub async fn background_updates_left(&self) -> anyhow::Result<Vec<Value>> {
-        let (mut left, mut since) = (Vec::new(), Instant::now());
-        loop {
-            let now =
-                self.sql("SELECT update_name, progress_json FROM background_updates ORDER BY update_name").await?;
-            if now != left {
-                (left, since) = (now, Instant::now());
-            }
-            if left.is_empty() || since.elapsed() > health::STUCK {
-                return Ok(left);
-            }
-            tokio::time::sleep(Duration::from_millis(200)).await;
-        }
+        let rows = health::background_updates_left(&self.leg.store, self.leg.container.as_deref()).await?;
+        Ok(rows.into_iter().map(Value::Object).collect())
     }
 
     /// Runs SQL statements; an error is the harness's.

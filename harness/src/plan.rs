@@ -185,25 +185,19 @@ impl Shard {
 impl Plan {
     /// Plans the trials: variants that can share a deployment do.
     pub fn new(trials: Vec<Trial>) -> Self {
-        let mut plan = Self::one_at_a_time(trials);
-        plan.one_at_a_time = false;
         let mut walks: Vec<Walk> = Vec::new();
-        for walk in std::mem::take(&mut plan.walks) {
-            match walks.iter_mut().find_map(|other| Some((other.joined(&walk, &plan.trials)?, other))) {
+        for walk in Walk::of_each_variant(&trials) {
+            match walks.iter_mut().find_map(|other| Some((other.joined(&walk, &trials)?, other))) {
                 Some((joined, other)) => *other = joined,
                 None => walks.push(walk),
             }
         }
-        plan.walks = walks;
-        plan
+        Self { trials, walks, control: false, one_at_a_time: false, repeated: Vec::new() }
     }
 
     /// The obvious procedure: every variant has deployments of its own, and walks when the one before has come home.
     pub fn one_at_a_time(trials: Vec<Trial>) -> Self {
-        let riders = trials.iter().enumerate().flat_map(|(trial, planned)| {
-            (0..planned.scenario.running().len()).map(move |variant| RiderPlan { trial, variant })
-        });
-        let walks = riders.map(|rider| Walk::alone(&trials, rider)).collect();
+        let walks = Walk::of_each_variant(&trials).collect();
         Self { trials, walks, control: false, one_at_a_time: true, repeated: Vec::new() }
     }
 
@@ -282,6 +276,13 @@ impl fmt::Display for Plan {
 }
 
 impl Walk {
+    fn of_each_variant(trials: &[Trial]) -> impl Iterator<Item = Self> + '_ {
+        let riders = trials.iter().enumerate().flat_map(|(trial, planned)| {
+            (0..planned.scenario.running().len()).map(move |variant| RiderPlan { trial, variant })
+        });
+        riders.map(|rider| Self::alone(trials, rider))
+    }
+
     /// The walk that a variant would make by itself.
     pub(crate) fn alone(trials: &[Trial], rider: RiderPlan) -> Self {
         let trial = &trials[rider.trial];
