@@ -195,20 +195,24 @@ impl Plan {
         Self { trials, walks, control: false, one_at_a_time: false, repeated: Vec::new() }
     }
 
-    /// The obvious procedure: every variant has deployments of its own, and walks when the one before has come home.
+    /// The obvious procedure: every variant has deployments of its own, which begin with nothing, and walks when the one
+    /// before has come home.
     pub fn one_at_a_time(trials: Vec<Trial>) -> Self {
-        let walks = Walk::of_each_variant(&trials).collect();
+        let walks = Walk::of_each_variant(&trials).map(|walk| Walk { from_scratch: true, ..walk }).collect();
         Self { trials, walks, control: false, one_at_a_time: true, repeated: Vec::new() }
     }
 
     /// The same plan as a control: each path's first release goes on running under the later releases' version numbers.
-    /// Every trial must then fail, by a fact of its own.
+    /// Every trial must then fail, by a fact of its own; those of what must not change have nothing to show, and walk
+    /// nowhere.
     #[must_use]
     pub fn as_control(mut self) -> Self {
         self.control = true;
         for walk in &mut self.walks {
             walk.control = true;
+            walk.riders.retain(|rider| self.trials[rider.trial].scenario.invariant.is_none());
         }
+        self.walks.retain(|walk| !walk.riders.is_empty());
         self
     }
 
@@ -454,7 +458,7 @@ mod tests {
     fn the_obvious_procedure_shares_nothing() {
         let scenarios = [on_hop("plain"), on_hop("two_ways").variant("one").variant("other")];
         let plan = Plan::one_at_a_time(trials(&scenarios));
-        assert!(plan.walks.iter().all(|walk| walk.riders.len() == 1));
+        assert!(plan.walks.iter().all(|walk| walk.riders.len() == 1 && walk.from_scratch));
         assert_eq!(plan.walks.len(), 2 * 3);
     }
 
@@ -513,6 +517,13 @@ mod tests {
         synapse 1.53.0 (code of 1.52.0)
         synapse 1.52.0
         ");
+    }
+
+    #[test]
+    fn a_control_of_what_must_not_change_walks_nowhere() {
+        let scenarios = [on_hop("changes"), on_hop("stays").invariant("it must not change")];
+        let plan = plan(&scenarios).as_control();
+        assert_eq!((plan.trials.len(), plan.walks.len(), plan.walks[0].riders.len()), (2, 1, 1));
     }
 
     #[test]

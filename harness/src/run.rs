@@ -245,7 +245,12 @@ pub(crate) async fn run(
         let _ = verdicts.send((index, result));
     };
     let mut waiting: BTreeMap<usize, Vec<RiderOutcome>> = BTreeMap::new();
+    let walked: BTreeSet<usize> = plan.walks.iter().flat_map(|walk| &walk.riders).map(|rider| rider.trial).collect();
     let mut left: BTreeSet<usize> = (0..plan.trials.len()).collect();
+    for (index, trial) in plan.trials.iter().enumerate().filter(|(index, _)| !walked.contains(index)) {
+        left.remove(&index);
+        tell(index, judge(trial, Vec::new(), note_url(trial), &plan));
+    }
     while let Some(outcome) = outcomes.recv().await {
         let index = outcome.rider.trial;
         let trial = &plan.trials[index];
