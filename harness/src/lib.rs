@@ -27,6 +27,7 @@ pub mod health;
 mod homeserver;
 mod live;
 mod log;
+mod places;
 mod plan;
 mod postgres;
 pub mod probe;

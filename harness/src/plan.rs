@@ -183,7 +183,8 @@ impl Shard {
 }
 
 impl Plan {
-    /// Plans the trials: variants that can share a deployment do.
+    /// Plans the trials: variants that can share a deployment do. Those that wait for long set out first; within a release
+    /// those that are soon home do, so that there is something to read.
     pub fn new(trials: Vec<Trial>) -> Self {
         let mut walks: Vec<Walk> = Vec::new();
         for walk in Walk::of_each_variant(&trials) {
@@ -192,6 +193,11 @@ impl Plan {
                 None => walks.push(walk),
             }
         }
+        walks.sort_by_key(|walk| {
+            let waits = |rider: &RiderPlan| trials[rider.trial].variant(rider.variant).waits.is_some();
+            let legs = walk.riders.iter().map(|rider| trials[rider.trial].legs()).min();
+            (!walk.riders.iter().any(waits), trials[walk.riders[0].trial].scenario.release.clone(), legs)
+        });
         Self { trials, walks, control: false, one_at_a_time: false, repeated: Vec::new() }
     }
 
@@ -452,6 +458,13 @@ mod tests {
                1.53.0
              - v1_53_0::refused::sqlite
         ");
+    }
+
+    #[test]
+    fn those_that_wait_set_out_first() {
+        let patient = on_hop("patient").alone("it counts seconds").waits("many of them");
+        let plan = plan(&[on_hop("prompt"), patient]);
+        assert_eq!(plan.walks[0].riders[0].trial, 1);
     }
 
     #[test]

@@ -13,13 +13,14 @@ use std::{
 use anyhow::Context as _;
 use images::{Companion, Wanted};
 use reports::{Cell, CellVerdict, Event, ImageReady, Note, Outcome, Reporter, RunFinished, Summary, TrialResult};
-use tokio::sync::{OnceCell, Semaphore, mpsc};
+use tokio::sync::{OnceCell, mpsc};
 
 use crate::{
     Database,
     daemon::Daemon,
     expect,
     fixture::{Fixture, Fixtures},
+    places::Places,
     plan::{Plan, Trial, Walk},
     postgres,
     tls::Authority,
@@ -37,8 +38,8 @@ pub(crate) struct Engine {
     pub(crate) http: reqwest::Client,
     pub(crate) authority: Arc<Authority>,
     pub(crate) directory: PathBuf,
-    pub(crate) starts: Arc<Semaphore>,
-    pub(crate) walks: Semaphore,
+    pub(crate) starts: Arc<Places>,
+    walks: Places,
     pub(crate) said: tokio::sync::Mutex<BTreeMap<String, Arc<OnceCell<String>>>>,
     servers: tokio::sync::Mutex<BTreeMap<u32, Arc<OnceCell<Started>>>>,
     totals: Mutex<Totals>,
@@ -63,7 +64,7 @@ impl Jobs {
     /// For as many cores as `given`, or all.
     pub(crate) fn of(plan: &Plan, given: Option<usize>) -> Self {
         let cores = given.unwrap_or_else(cores).max(1);
-        Self { starts: cores + 1, walks: if plan.one_at_a_time { 1 } else { cores * 3 } }
+        Self { starts: cores, walks: if plan.one_at_a_time { 1 } else { cores * 3 } }
     }
 }
 
@@ -101,7 +102,7 @@ impl Engine {
             .timeout(Duration::from_secs(90))
             .build()
             .context("an HTTP client")?;
-        let starts = Arc::new(Semaphore::new(jobs.starts));
+        let starts = Arc::new(Places::new(jobs.starts));
         let authority = Arc::new(Authority::new()?);
         Ok(Self {
             fixtures: Fixtures::new(
@@ -119,7 +120,7 @@ impl Engine {
             tolerances,
             http,
             starts,
-            walks: Semaphore::new(jobs.walks),
+            walks: Places::new(jobs.walks),
             said: tokio::sync::Mutex::default(),
             servers: tokio::sync::Mutex::default(),
             totals: Mutex::default(),
@@ -282,7 +283,7 @@ pub(crate) async fn run(
 
 /// Walks; who fails in company walks again alone, and only that counts.
 async fn set_out(engine: &Engine, plan: &Plan, index: usize, walk: &Walk) -> Vec<RiderOutcome> {
-    let Ok(_permit) = engine.walks.acquire().await else { return Vec::new() };
+    let _place = engine.walks.take(index).await;
     let mut outcomes = step(engine, plan, index, walk).await;
     if walk.riders.len() > 1 && !plan.control {
         for outcome in &mut outcomes {

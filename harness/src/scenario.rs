@@ -48,6 +48,7 @@ pub(crate) struct Variant {
     pub(crate) seeds: Vec<Act>,
     /// Why it cannot share its deployment, if it cannot.
     pub(crate) alone: Option<String>,
+    pub(crate) waits: Option<String>,
     /// Start on an empty data directory instead of the release's fixture.
     pub(crate) from_scratch: bool,
     /// Health checks that this variant answers otherwise, by check and leg (all legs when `None`).
@@ -163,6 +164,7 @@ impl Variant {
             facts: Vec::new(),
             seeds: Vec::new(),
             alone: None,
+            waits: None,
             from_scratch: false,
             health: BTreeMap::new(),
             log_errors: Vec::new(),
@@ -547,6 +549,12 @@ impl Scenario {
     #[must_use]
     pub fn alone(self, reason: &str) -> Self {
         self.edit(|variant| variant.alone = Some(reason.to_owned()))
+    }
+
+    /// This variant waits for long by its nature, and why: it sets out first, so that others use the cores meanwhile.
+    #[must_use]
+    pub fn waits(self, reason: &str) -> Self {
+        self.edit(|variant| variant.waits = Some(reason.to_owned()))
     }
 
     /// Starts on an empty data directory: the release's own first start is part of what is observed.

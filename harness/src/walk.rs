@@ -319,7 +319,7 @@ impl<'a> Walking<'a> {
         let peers = self.start_peers(&leg.release, &image.reference, &directory).await?;
         let homeserver = {
             // A start keeps a core busy; what follows mostly waits.
-            let _start = engine.starts.acquire().await?;
+            let _start = engine.starts.take(self.index).await;
             Homeserver::start(
                 &self.site,
                 &leg.release,

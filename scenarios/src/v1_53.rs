@@ -259,8 +259,6 @@ fn cache_expiry() -> Scenario {
 }
 
 /// An entry that nobody reads is gone after its time: seen in the gauge, as the eviction counter does not count these.
-///
-/// The loop that drops entries runs every 30 seconds, and that is what this scenario waits for.
 fn cache_entries_expire() -> Scenario {
     Scenario::for_note("Time-based cache expiry is now enabled by default")
         .hop("1.52.0", "1.53.0")
@@ -268,6 +266,7 @@ fn cache_entries_expire() -> Scenario {
         .listener(metrics_listener())
         .alone("others' requests would keep entries alive")
         .without_estate("its owners' entries would be counted")
+        .waits("the loop that drops entries runs every 30 seconds")
         .fact("an entry after more than 30 seconds", |hs: Live| async move {
             hs.user("alice").await?.get("/_matrix/client/r0/account/whoami").await?.ok()?;
             let size = async || -> Result<Option<f64>> {
