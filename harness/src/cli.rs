@@ -66,8 +66,8 @@ struct Cli {
     #[arg(long, help_heading = "Run")]
     control: bool,
 
-    /// Give every variant deployments of its own, and walk them one after the other: for comparison, or to rule out that
-    /// company or load blurs a result.
+    /// Give every variant deployments of its own that begin with nothing, and walk them one after the other: for
+    /// comparison, or to rule out that company, load or first data blurs a result.
     #[arg(long, help_heading = "Run")]
     one_at_a_time: bool,
 

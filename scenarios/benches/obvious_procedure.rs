@@ -1,5 +1,5 @@
-//! How much faster is a run than the obvious procedure: each variant of each scenario with deployments of its own, one
-//! after the other?
+//! How much faster is a run than the obvious procedure: each variant of each scenario with deployments of its own, which
+//! begin with nothing, one after the other?
 //!
 //! ```console
 //! $ cargo bench --profile dev --bench obvious_procedure -- v1_32 --rounds 3
