@@ -289,7 +289,7 @@ fn print(plan: &Plan) {
     print!("{plan}");
 }
 
-/// Ctrl-C or SIGTERM: report what is known, leave nothing behind.
+/// Ctrl-C or SIGTERM: report what is known, leave nothing behind. A second Ctrl-C leaves that to the next run.
 async fn interrupted(engine: Arc<Engine>) {
     let mut terminate = match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
         Ok(terminate) => terminate,
@@ -303,7 +303,10 @@ async fn interrupted(engine: Arc<Engine>) {
         _ = terminate.recv() => {}
     }
     engine.reporter.emit(Event::Notice { text: "interrupted: removing this run's containers …".to_owned() });
-    engine.finish(true).await;
+    tokio::select! {
+        _ = engine.finish(true) => {}
+        _ = tokio::signal::ctrl_c() => {}
+    }
     #[expect(clippy::exit, reason = "libtest's threads would wait for verdicts that never come")]
     std::process::exit(130);
 }

@@ -92,8 +92,6 @@ pub(crate) struct Homeserver {
     pub(crate) start: Start,
     pub(crate) start_seconds: f64,
     daemon: Daemon,
-    /// CPU seconds of processes that ended before they could be asked.
-    early_cpu: f64,
 }
 
 impl Homeserver {
@@ -158,7 +156,6 @@ impl Homeserver {
             start: Start::Started,
             start_seconds: 0.0,
             daemon: site.daemon.clone(),
-            early_cpu: 0.0,
         };
         homeserver.start = homeserver.await_start(&homeserver.main, &site.http).await?;
         homeserver.start_seconds = homeserver.main.created.elapsed().as_secs_f64();
@@ -313,7 +310,7 @@ impl Homeserver {
 
     /// CPU seconds of the homeserver's processes so far.
     pub(crate) async fn cpu_seconds(&self) -> f64 {
-        let mut total = self.early_cpu;
+        let mut total = 0.0;
         for container in std::iter::once(&self.main).chain(&self.workers) {
             // A figure for the report; a process that has ended takes it with it.
             total += self.daemon.cpu_seconds(container.id()).await.ok().flatten().unwrap_or(0.0);
