@@ -11,7 +11,9 @@ use anyhow::Context as _;
 use clap::Parser;
 use images::{ReleaseTable, Wanted};
 use libtest_mimic::{Arguments, Failed};
-use reports::{Event, Outcome, Reporter, ReporterOptions, RunStarted, TerminalOptions, TrialResult, Verdict};
+use reports::{
+    Event, Outcome, Reporter, ReporterOptions, RunFinished, RunStarted, TerminalOptions, TrialResult, Verdict,
+};
 
 use crate::{
     Scenario,
@@ -126,10 +128,9 @@ impl Cli {
         if !problems.is_empty() {
             return Err(usage(format!("scenarios that cannot run:\n  {}", problems.join("\n  "))));
         }
-        let mut trials = plan::trials(&suite.scenarios);
-        if let Some(shard) = self.shard {
-            trials = shard.select(trials);
-        }
+        let all = plan::trials(&suite.scenarios);
+        // A trial is in the same shard whatever the filter, so that one process per trial divides them alike.
+        let trials = self.shard.map_or_else(|| all.clone(), |shard| shard.select(all.clone()));
         if self.libtest.list {
             let listed = trials.iter().map(|trial| libtest_mimic::Trial::test(&trial.name, || Ok(()))).collect();
             // A listing has no outcome.
@@ -137,11 +138,11 @@ impl Cli {
             return Ok(ExitCode::SUCCESS);
         }
         let selected: Vec<Trial> = trials.iter().filter(|trial| self.selects(&trial.name)).cloned().collect();
-        if selected.is_empty() {
+        if !all.iter().any(|trial| self.selects(&trial.name)) {
             let filter = self.libtest.filter.as_deref().unwrap_or("");
             return Err(usage(format!(
                 "no trial's name matches `{filter}`; `cargo test --test upgrades -- --list` shows all {} names",
-                trials.len()
+                all.len()
             )));
         }
         let plan = if self.one_at_a_time { Plan::one_at_a_time(selected) } else { Plan::new(selected) };
@@ -158,7 +159,7 @@ impl Cli {
     /// Every release that is named is one that exists, or one that an image was given for.
     fn know(&self, plan: &Plan) -> Result<(), Stop> {
         let releases = ReleaseTable::load().map_err(|error| usage(error.to_string()))?;
-        let given: Vec<&Wanted> = self.images.overrides.iter().map(|given| &given.wanted).collect();
+        let given = self.given();
         let wanted = plan.wanted();
         for named in wanted.iter().chain(given.iter().copied()) {
             let Wanted::Homeserver { version, .. } = named else { continue };
@@ -171,6 +172,24 @@ impl Cli {
             return Err(usage(format!("there is no release {version}{newest}")));
         }
         Ok(())
+    }
+
+    /// What images were given for.
+    fn given(&self) -> Vec<&Wanted> {
+        self.images.overrides.iter().map(|given| &given.wanted).collect()
+    }
+
+    /// What a reader of the verdict should know of the run's arguments.
+    fn remarks(&self, plan: &Plan) -> Vec<String> {
+        let wanted = plan.wanted();
+        let unused = self.given().into_iter().filter(|given| !wanted.contains(given));
+        let mut remarks: Vec<String> = unused
+            .map(|given| format!("no trial of this run uses {given}: the image given for it is not looked at"))
+            .collect();
+        if let (true, Some(shard)) = (plan.trials.is_empty(), self.shard) {
+            remarks.push(format!("shard {shard} has none of the trials that were selected"));
+        }
+        remarks
     }
 
     /// libtest's own rule: a substring, or the whole name with `--exact`.
@@ -191,9 +210,8 @@ impl Cli {
         let root = self.evidence.clone().unwrap_or_else(default_root);
         let whole = plan.trials.len() == all.len() && self.shard.is_none() && self.hop.is_none() && !self.control;
         let prepared = runtime.block_on(self.prepare(&plan, suite.ledger, &root, tolerances.clone()));
-        let engine = Arc::new(prepared.map_err(|error| Stop { code: ERRORED, message: format!("{error:#}") })?);
+        let engine = prepared.map_err(|error| Stop { code: ERRORED, message: format!("{error:#}") })?;
 
-        runtime.spawn(interrupted(Arc::clone(&engine)));
         let plan = Arc::new(plan);
         let (sender, mut verdicts) = tokio::sync::mpsc::unbounded_channel();
         let note_url = suite.note_url;
@@ -243,7 +261,7 @@ impl Cli {
         ledger: Option<reports::Ledger>,
         root: &Path,
         tolerances: Tolerances,
-    ) -> anyhow::Result<Engine> {
+    ) -> anyhow::Result<Arc<Engine>> {
         let run = run_id();
         let directory = reports::create_run_directory(root, &run, reports::KEPT_RUNS)
             .with_context(|| format!("cannot write evidence below {}", root.display()))?;
@@ -264,6 +282,25 @@ impl Cli {
         };
         let options = ReporterOptions { terminal: Some(TerminalOptions::detect()), ledger };
         let reporter = Reporter::start(&directory, started, options).context("cannot write the run's record")?;
+        for text in self.remarks(plan) {
+            reporter.emit(Event::Notice { text });
+        }
+        let equipped = self.equip(plan, daemon, reporter.clone(), root, tolerances).await;
+        if let Err(error) = &equipped {
+            reporter.emit(Event::Notice { text: format!("nothing is run: {error:#}") });
+            reporter.finish(RunFinished { interrupted: true, ..RunFinished::default() });
+        }
+        equipped
+    }
+
+    async fn equip(
+        &self,
+        plan: &Plan,
+        daemon: Daemon,
+        reporter: Reporter,
+        root: &Path,
+        tolerances: Tolerances,
+    ) -> anyhow::Result<Arc<Engine>> {
         let swept = daemon.sweep_dead().await.context("removing what killed runs left")?;
         if !swept.is_empty() {
             reporter.emit(Event::Notice { text: format!("removed what a killed run had left: {}", swept.join(", ")) });
@@ -274,9 +311,11 @@ impl Cli {
             .context("images cannot be had")?;
         let jobs = Jobs::of(plan, self.libtest.test_threads);
         let engine = Engine::new(daemon, images, reporter, tolerances, fixture::directory(root), jobs)?;
+        let engine = Arc::new(engine);
+        tokio::spawn(interrupted(Arc::clone(&engine)));
         // An image that was given is there, and is what it was given for, before anything runs.
         for wanted in plan.wanted() {
-            if self.images.overrides.iter().any(|given| given.wanted == wanted) {
+            if self.given().contains(&&wanted) {
                 engine.vouch(&wanted).await?;
             }
         }

@@ -113,9 +113,11 @@ impl Container {
         for (source, target) in spec.copies {
             request = request.with_copy_to(target, source);
         }
+        let open = daemon.making().await?;
         let inner = request.start().await.map_err(|error| {
             anyhow!("Docker could not start a container of {} ({}): {}", spec.image, spec.role, chain(&error))
         })?;
+        drop(open);
         let mut container = Self {
             inner: ManuallyDrop::new(inner),
             daemon: daemon.clone(),

@@ -8,6 +8,7 @@ use std::{
     fs::File,
     path::{Path, PathBuf},
     sync::Arc,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, anyhow, bail};
@@ -24,6 +25,7 @@ use bollard::{
     },
 };
 use futures::{Stream, StreamExt as _, TryStreamExt as _};
+use tokio::sync::{RwLock, RwLockReadGuard};
 
 use crate::container;
 
@@ -36,6 +38,10 @@ const HOST: &str = "synapse-upgrades.host";
 
 /// The network of the deployment that it belongs to, which names the deployment.
 const SITE: &str = "synapse-upgrades.site";
+
+/// How long a sweep goes on looking at what Docker does not give up at once, and how often.
+const SWEEP_LIMIT: Duration = Duration::from_secs(20);
+const SWEEP_POLL: Duration = Duration::from_millis(50);
 
 /// How many networks of 32 addresses find room where Docker's own pools are used up.
 const SUBNETS: u16 = 1 << 11;
@@ -53,6 +59,8 @@ pub(crate) struct Daemon(Arc<Inner>);
 struct Inner {
     docker: Docker,
     run: String,
+    /// May the run still make things? Held for reading while something is made.
+    open: RwLock<bool>,
     lock_path: PathBuf,
     /// Held, not read: its lock says that the run lives.
     _lock: File,
@@ -89,7 +97,7 @@ impl Daemon {
         let lock = File::create(&lock_path).with_context(|| format!("cannot write {}", lock_path.display()))?;
         lock.lock().with_context(|| format!("cannot lock {}", lock_path.display()))?;
         let lock_path = lock_path.canonicalize().unwrap_or(lock_path);
-        Ok(Self(Arc::new(Inner { docker, run: run.to_owned(), lock_path, _lock: lock })))
+        Ok(Self(Arc::new(Inner { docker, run: run.to_owned(), open: RwLock::new(true), lock_path, _lock: lock })))
     }
 
     /// Docker's version, for the report.
@@ -114,12 +122,24 @@ impl Daemon {
         format!("synapse-upgrades-{}-{suffix}", self.0.run)
     }
 
+    /// To be held while something is made in Docker: the last sweep waits for it, so that it misses nothing. That matters
+    /// for containers most, for which Docker makes networks and volumes that are no more, without the run's labels.
+    ///
+    /// # Errors
+    ///
+    /// The run is ending.
+    pub(crate) async fn making(&self) -> anyhow::Result<RwLockReadGuard<'_, bool>> {
+        let open = self.0.open.read().await;
+        if *open { Ok(open) } else { bail!("the run is ending: nothing more is started") }
+    }
+
     pub(crate) async fn create_volume(&self, name: &str, site: Option<&str>) -> anyhow::Result<()> {
         let request = VolumeCreateRequest {
             name: Some(name.to_owned()),
             labels: Some(self.labels(site).into_iter().collect()),
             ..Default::default()
         };
+        let _open = self.making().await?;
         self.0.docker.create_volume(request).await.map_err(explain)?;
         Ok(())
     }
@@ -127,6 +147,7 @@ impl Daemon {
     /// A network whose containers see each other and the host's loopback ports, and nothing beyond: without
     /// masquerading no answer finds its way back.
     pub(crate) async fn create_network(&self, name: &str) -> anyhow::Result<()> {
+        let _open = self.making().await?;
         match self.network(name, None).await {
             // Docker's own pools hold some thirty networks, which many walks or runs side by side use up.
             Err(error) if says(&error, &["address pool", "fully subnetted"]) => {}
@@ -228,7 +249,9 @@ impl Daemon {
             }),
             ..Default::default()
         };
+        let open = self.making().await?;
         let id = self.0.docker.create_container(None, body).await.map_err(explain)?.id;
+        drop(open);
         let outcome = async {
             self.0.docker.start_container(&id, None).await.map_err(explain)?;
             let status = self.wait(&id).await?;
@@ -260,10 +283,11 @@ impl Daemon {
         Ok(archive)
     }
 
-    /// Removes all that this run has in Docker; what it removed, by name.
-    pub(crate) async fn sweep_mine(&self) -> anyhow::Result<Vec<String>> {
+    /// Removes all that this run has in Docker, which can make nothing more from then on.
+    pub(crate) async fn close(&self) -> anyhow::Result<()> {
+        *self.0.open.write().await = false;
         let run = self.0.run.clone();
-        self.sweep(|labels| labels.get(RUN).is_some_and(|owner| *owner == run)).await
+        self.sweep(|labels| labels.get(RUN).is_some_and(|owner| *owner == run)).await.map(|_| ())
     }
 
     /// Removes what a site of this run has in Docker: containers, network, volumes.
@@ -282,10 +306,35 @@ impl Daemon {
         .await
     }
 
+    /// Removes what is doomed, by its labels; gives what it removed, by name. What is in use goes on a later look: somebody
+    /// else may be removing it, or what uses it.
     async fn sweep(&self, is_doomed: impl Fn(&BTreeMap<String, String>) -> bool) -> anyhow::Result<Vec<String>> {
+        let begun = Instant::now();
+        let mut removed = BTreeSet::new();
+        loop {
+            match self.sweep_once(&is_doomed, &mut removed).await? {
+                None => return Ok(removed.into_iter().collect()),
+                Some(reason) if begun.elapsed() > SWEEP_LIMIT => return Err(reason),
+                Some(_) => tokio::time::sleep(SWEEP_POLL).await,
+            }
+        }
+    }
+
+    /// Tries each thing once; gives why the last one that stays does.
+    async fn sweep_once(
+        &self,
+        is_doomed: impl Fn(&BTreeMap<String, String>) -> bool,
+        removed: &mut BTreeSet<String>,
+    ) -> anyhow::Result<Option<anyhow::Error>> {
         let docker = &self.0.docker;
         let filter = || [("label", vec![RUN])].into_iter().collect::<std::collections::BTreeMap<_, _>>();
-        let mut removed = BTreeSet::new();
+        let mut left = None;
+        let mut note = |thing: String, outcome: Result<(), bollard::errors::Error>| match outcome {
+            Ok(()) => drop(removed.insert(thing)),
+            // Somebody else was quicker.
+            Err(bollard::errors::Error::DockerResponseServerError { status_code: 404, .. }) => {}
+            Err(error) => left = Some(explain(error).context(thing)),
+        };
 
         let options =
             ListContainersOptionsBuilder::default().all(true).filters(&filter().into_iter().collect()).build();
@@ -293,27 +342,25 @@ impl Daemon {
             let labels = container.labels.unwrap_or_default().into_iter().collect();
             let Some(id) = container.id.filter(|_| is_doomed(&labels)) else { continue };
             let options = RemoveContainerOptionsBuilder::default().force(true).v(true).build();
-            ignore_missing(docker.remove_container(&id, Some(options)).await)?;
             let names = container.names.unwrap_or_default();
-            removed.insert(format!("container {}", names.first().unwrap_or(&id).trim_start_matches('/')));
+            let name = names.first().unwrap_or(&id).trim_start_matches('/');
+            note(format!("container {name}"), docker.remove_container(&id, Some(options)).await);
         }
         let options = ListNetworksOptionsBuilder::default().filters(&filter().into_iter().collect()).build();
         for network in docker.list_networks(Some(options)).await.map_err(explain)? {
             let labels = network.labels.unwrap_or_default().into_iter().collect();
             let Some(name) = network.name.filter(|_| is_doomed(&labels)) else { continue };
-            ignore_missing(docker.remove_network(&name).await)?;
-            removed.insert(format!("network {name}"));
+            note(format!("network {name}"), docker.remove_network(&name).await);
         }
         let options = ListVolumesOptionsBuilder::default().filters(&filter().into_iter().collect()).build();
         for volume in docker.list_volumes(Some(options)).await.map_err(explain)?.volumes.unwrap_or_default() {
             let labels = volume.labels.into_iter().collect();
             if is_doomed(&labels) {
                 let options = RemoveVolumeOptionsBuilder::default().force(true).build();
-                ignore_missing(docker.remove_volume(&volume.name, Some(options)).await)?;
-                removed.insert(format!("volume {}", volume.name));
+                note(format!("volume {}", volume.name), docker.remove_volume(&volume.name, Some(options)).await);
             }
         }
-        Ok(removed.into_iter().collect())
+        Ok(left)
     }
 }
 
@@ -332,7 +379,7 @@ async fn collect(
     Ok((text(stdout), text(stderr)))
 }
 
-/// Somebody else may remove a thing between the listing and us.
+/// The last sweep may be quicker.
 fn ignore_missing(result: Result<(), bollard::errors::Error>) -> anyhow::Result<()> {
     match result {
         Err(bollard::errors::Error::DockerResponseServerError { status_code: 404 | 409, .. }) | Ok(()) => Ok(()),

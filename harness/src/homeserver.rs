@@ -35,6 +35,12 @@ const PROXY_PORT: u16 = 80;
 /// Synapse gives its own requests some seconds to end.
 const STOP_LIMIT: Duration = Duration::from_secs(30);
 
+/// Hang-up, interrupt, kill, terminate: signals that others send. What else ends a process, like a segmentation fault, is
+/// its own doing.
+const FROM_OUTSIDE: [i64; 4] = [1, 2, 9, 15];
+/// What a process ends with that was killed.
+const KILLED: i64 = 128 + 9;
+
 /// How the homeserver came up.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Start {
@@ -278,11 +284,11 @@ impl Homeserver {
         if self.daemon.out_of_memory(container.id()).await? {
             bail!("`{}` was killed because memory ran out", container.role);
         }
-        if status > 128 {
+        let signal = status - 128;
+        if FROM_OUTSIDE.contains(&signal) {
             bail!(
-                "`{}` was killed from outside (signal {}); nothing follows about the homeserver",
-                container.role,
-                status - 128
+                "`{}` was killed from outside (signal {signal}); nothing follows about the homeserver",
+                container.role
             );
         }
         Ok(())
@@ -322,15 +328,14 @@ impl Homeserver {
     ///
     /// # Errors
     ///
-    /// Docker's; and a main process that does not end by itself when asked to.
+    /// Docker's; and a process that does not end by itself when asked to: the data that it leaves is no clean stop's.
     pub(crate) async fn stop(&self) -> anyhow::Result<()> {
         if let Some(proxy) = &self.proxy {
             proxy.stop(STOP_LIMIT).await?;
         }
-        let stops = self.workers.iter().map(|worker| worker.stop(STOP_LIMIT));
-        futures::future::try_join_all(stops).await?;
+        futures::future::try_join_all(self.workers.iter().map(stop)).await?;
         if self.main.exit_status().await?.is_none() {
-            self.main.stop(STOP_LIMIT).await?;
+            stop(&self.main).await?;
         }
         Ok(())
     }
@@ -340,6 +345,13 @@ impl Homeserver {
         futures::future::try_join_all(containers.map(Container::remove)).await?;
         Ok(())
     }
+}
+
+async fn stop(container: &Container) -> anyhow::Result<()> {
+    if container.stop(STOP_LIMIT).await? == Some(KILLED) {
+        bail!("`{}` did not end within {} s of being asked to", container.role, STOP_LIMIT.as_secs());
+    }
+    Ok(())
 }
 
 /// The text without log lines below WARNING and what belongs to them.

@@ -134,7 +134,8 @@ fn repeated(arguments: impl IntoIterator<Item = String>) -> Vec<String> {
     let mut repeated = Vec::new();
     while let Some(argument) = arguments.next() {
         let name = argument.split('=').next().unwrap_or_default();
-        if argument == "--control" || (VALUED.contains(&name) && name != argument) {
+        if ["--control", "--one-at-a-time"].contains(&argument.as_str()) || (VALUED.contains(&name) && name != argument)
+        {
             repeated.push(argument);
         } else if VALUED.contains(&name) {
             repeated.push(argument);
@@ -502,6 +503,7 @@ mod tests {
                 "--image",
                 "1.53.0=fork:1",
                 "--registry=mirror.test",
+                "--one-at-a-time",
                 "--shard",
                 "1/2",
             ]
@@ -509,8 +511,8 @@ mod tests {
         );
         assert_eq!(
             plan.rerun(&plan.trials[0]),
-            "cargo test --test upgrades -- --image 1.53.0=fork:1 --registry=mirror.test --exact \
-             v1_53_0::there_and_back::sqlite"
+            "cargo test --test upgrades -- --image 1.53.0=fork:1 --registry=mirror.test --one-at-a-time \
+             --exact v1_53_0::there_and_back::sqlite"
         );
     }
 

@@ -46,8 +46,10 @@ pub(crate) struct Database {
 impl Server {
     /// Starts a server; ready when it answers a query.
     pub(crate) async fn start(daemon: &Daemon, image: &str, major: u32, logs: &Path) -> anyhow::Result<Self> {
-        let socket_volume = daemon.name(&format!("postgres-{major}-socket"));
+        let name = daemon.name(&format!("postgres-{major}"));
+        let socket_volume = format!("{name}-socket");
         daemon.create_volume(&socket_volume, None).await?;
+        daemon.create_network(&name).await?;
         // Throw-away durability: nothing here outlives the run.
         let settings = [
             "fsync=off",
@@ -61,7 +63,8 @@ impl Server {
             image: image.to_owned(),
             role: format!("postgres-{major}"),
             host: format!("postgres-{major}"),
-            name: daemon.name(&format!("postgres-{major}")),
+            name: name.clone(),
+            network: Some(name),
             command: settings.iter().flat_map(|setting| ["-c".to_owned(), (*setting).to_owned()]).collect(),
             environment: [("POSTGRES_HOST_AUTH_METHOD".to_owned(), "trust".to_owned())].into(),
             volumes: vec![(socket_volume.clone(), "/var/run/postgresql".to_owned())],

@@ -79,8 +79,11 @@ type Started = Result<Arc<postgres::Server>, String>;
 struct Totals {
     cpu: f64,
     boots: usize,
-    /// When the first walk set out and the last came home.
-    walking: Option<(Instant, Instant)>,
+    /// Walks under way, and since when there is one.
+    under_way: usize,
+    since: Option<Instant>,
+    /// How long there was one, before that.
+    walking: Duration,
 }
 
 impl Engine {
@@ -165,37 +168,47 @@ impl Engine {
         totals.boots += boots;
     }
 
-    fn walked(&self, begun: Instant) {
+    fn walk_sets_out(&self) {
         let mut totals = self.totals.lock().unwrap_or_else(PoisonError::into_inner);
-        let first = totals.walking.map_or(begun, |(first, _)| first.min(begun));
-        totals.walking = Some((first, Instant::now()));
+        totals.under_way += 1;
+        totals.since.get_or_insert_with(Instant::now);
     }
 
-    /// Something of ours may be left in Docker: the last sweep gets it.
+    fn walk_comes_home(&self) {
+        let mut totals = self.totals.lock().unwrap_or_else(PoisonError::into_inner);
+        totals.under_way -= 1;
+        if let (0, Some(since)) = (totals.under_way, totals.since) {
+            totals.walking += since.elapsed();
+            totals.since = None;
+        }
+    }
+
+    /// Something of ours may be left in Docker: the last sweep gets it. Once that is under way, nothing is to be said of it.
     pub(crate) fn leftover(&self, result: anyhow::Result<()>) {
-        if let Err(error) = result {
+        if let (Err(error), false) = (result, self.interrupted.load(Ordering::Relaxed)) {
             self.reporter.emit(Event::Notice { text: format!("cleaning up is put off: {error:#}") });
         }
     }
 
     /// Removes all that the run has in Docker, and writes the reports.
     pub(crate) async fn finish(&self, interrupted: bool) -> Summary {
-        self.interrupted.store(interrupted, Ordering::Relaxed);
-        // The servers' containers go with the sweep.
-        match self.daemon.sweep_mine().await {
-            // What an aborted call had begun may appear just after the first look.
-            Ok(_) => self.leftover(self.daemon.sweep_mine().await.map(|_| ())),
-            Err(error) => self.leftover(Err(error.context("something may be left in Docker; the next run removes it"))),
+        self.interrupted.fetch_or(interrupted, Ordering::Relaxed);
+        if let Err(error) = self.daemon.close().await {
+            let text = format!("something may be left in Docker; the next run removes it: {error:#}");
+            self.reporter.emit(Event::Notice { text });
         }
         let totals = {
             let totals = self.totals.lock().unwrap_or_else(PoisonError::into_inner);
             RunFinished {
                 seconds: self.begun.elapsed().as_secs_f64(),
-                walking_seconds: totals.walking.map_or(0.0, |(first, last)| (last - first).as_secs_f64()),
+                walking_seconds: totals
+                    .since
+                    .map_or(totals.walking, |since| totals.walking + since.elapsed())
+                    .as_secs_f64(),
                 homeserver_cpu_seconds: totals.cpu,
                 boots: totals.boots,
                 cores: self.cores,
-                interrupted,
+                interrupted: self.interrupted.load(Ordering::Relaxed),
             }
         };
         self.reporter.finish(totals)
@@ -242,7 +255,7 @@ pub(crate) async fn run(
             return;
         }
         engine.reporter.emit(Event::TrialFinished(Box::new(result.clone())));
-        // Nobody waits any more when the run is being interrupted.
+        // Who waits for it outlives the run.
         let _ = verdicts.send((index, result));
     };
     let mut waiting: BTreeMap<usize, Vec<RiderOutcome>> = BTreeMap::new();
@@ -263,6 +276,10 @@ pub(crate) async fn run(
             left.remove(&index);
             tell(index, judge(trial, home, note_url(trial), &plan));
         }
+    }
+    if engine.interrupted.load(Ordering::Relaxed) {
+        // Who interrupted the run ends the process; until then nobody is told that a verdict will not come.
+        std::future::pending::<()>().await;
     }
     // A walk that panicked has sent nothing: its trials are errors, not silence.
     let mut panics = BTreeSet::new();
@@ -307,9 +324,10 @@ async fn set_out(engine: &Engine, plan: &Plan, index: usize, walk: &Walk) -> Vec
 
 async fn step(engine: &Engine, plan: &Plan, index: usize, walk: &Walk) -> Vec<RiderOutcome> {
     let begun = Instant::now();
+    engine.walk_sets_out();
     engine.reporter.emit(Event::WalkStarted { walk: index });
     let outcomes = walk::run(engine, plan, index, walk).await;
-    engine.walked(begun);
+    engine.walk_comes_home();
     engine.reporter.emit(Event::WalkFinished { walk: index, seconds: begun.elapsed().as_secs_f64() });
     outcomes
 }

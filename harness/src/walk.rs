@@ -27,6 +27,8 @@ pub(crate) struct RiderOutcome {
     pub(crate) table: FactTable,
     /// Why nothing can be said of the homeserver, if that is so.
     pub(crate) trouble: Option<String>,
+    /// Was everything there for the walk to begin?
+    set_out: bool,
     pub(crate) seconds: f64,
 }
 
@@ -50,7 +52,7 @@ impl RiderOutcome {
 
     /// Did something go wrong, other than with what was there before the walk set out?
     pub(crate) fn is_company_suspect(&self) -> bool {
-        self.errors().next().is_some() || self.trouble.is_some() && self.cells().any(|cell| cell.seconds > 0.0)
+        self.errors().next().is_some() || self.trouble.is_some() && self.set_out
     }
 
     fn cells(&self) -> impl Iterator<Item = &Cell> {
@@ -117,21 +119,27 @@ pub(crate) async fn run(engine: &Engine, plan: &Plan, index: usize, walk: &Walk)
         .collect();
     let evidence = format!("walks/{:03}-{}", index + 1, slug(&walk.title()));
     let directory = engine.directory.join(&evidence);
-    let (riders, trouble) = match Walking::prepare(engine, index, walk, riders, directory).await {
+    let (riders, trouble, set_out) = match Walking::prepare(engine, index, walk, riders, directory).await {
         Ok(mut walking) => {
             let trouble = walking.legs().await.err();
             let Walking { riders, .. } = walking.clean_up().await;
-            (riders, trouble)
+            (riders, trouble, true)
         }
         Err((riders, error)) => {
             engine.leftover(engine.daemon.sweep_site(&site_name(engine, index)).await);
-            (riders, Some(error))
+            (riders, Some(error), false)
         }
     };
     let trouble = trouble.map(|error| format!("{error:#}"));
     riders
         .into_iter()
-        .map(|rider| rider.finish(index, &evidence, trouble.as_deref(), begun.elapsed().as_secs_f64()))
+        .map(|rider| RiderOutcome {
+            rider: rider.plan,
+            table: rider.table(index, &evidence, trouble.is_some()),
+            trouble: trouble.clone(),
+            set_out,
+            seconds: begun.elapsed().as_secs_f64(),
+        })
         .collect()
 }
 
@@ -227,7 +235,11 @@ impl<'a> Walking<'a> {
 
     async fn legs(&mut self) -> anyhow::Result<()> {
         for (number, leg) in self.walk.legs.iter().enumerate() {
-            self.leg(number, leg).await.with_context(|| format!("leg {} ({})", number + 1, leg.head()))?;
+            let goes_on =
+                self.leg(number, leg).await.with_context(|| format!("leg {} ({})", number + 1, leg.head()))?;
+            if !goes_on {
+                break;
+            }
         }
         Ok(())
     }
@@ -290,6 +302,7 @@ impl<'a> Walking<'a> {
                 crate::Deployment { config: config.clone(), is_peer: true, ..crate::Deployment::default() };
             let evidence = directory.join(name);
             fs::create_dir_all(&evidence).with_context(|| format!("cannot write {}", evidence.display()))?;
+            let _start = self.engine.starts.take(self.index).await;
             let peer = Homeserver::start(&site, release, image, &deployment, None, &evidence).await?;
             if let Start::Refused { status, printed } = &peer.start {
                 bail!("the other homeserver, {name}, ended with status {status}:\n{printed}");
@@ -299,7 +312,8 @@ impl<'a> Walking<'a> {
         Ok(peers)
     }
 
-    async fn leg(&mut self, number: usize, leg: &Leg) -> anyhow::Result<()> {
+    /// Walks one leg. `false` when the homeserver ended by itself: what it left undone would blur what comes after.
+    async fn leg(&mut self, number: usize, leg: &Leg) -> anyhow::Result<bool> {
         let begun = Instant::now();
         let engine = self.engine;
         let directory = self.directory.join(format!("{}-{}", number + 1, leg.release));
@@ -360,30 +374,25 @@ impl<'a> Walking<'a> {
             peers: BTreeMap::new(),
         };
         let leg_state = Arc::new(self.with_peers(leg_state, &peers)?);
-        if started {
-            self.fingerprint(&leg_state, leg, &mut figures).await?;
-        } else {
-            health::agree(&leg.release, &engine.image_says(&image).await?)?;
-        }
-        if number == 0 && started {
-            self.seed(&leg_state).await?;
-        }
-        let casualty = self.observe(number, &leg_state, &homeserver, &steps).await?;
-        let mut seen: Vec<(&'static str, Value)> = Vec::new();
-        if started && casualty.is_none() {
-            self.meet_schema(&leg.release);
-            let checked = health::database(&self.store, homeserver.main.id()).await?;
-            figures.fingerprints.push(("database".to_owned(), checked.engine));
-            seen.extend(checked.checks);
-            seen.extend(self.survival(number, &leg_state).await?);
+        let looked = self.look(number, leg, &leg_state, &homeserver, &steps, &mut figures).await;
+        // What went wrong may come from a homeserver that is no more: then that is what there is to say.
+        let casualty = if started { homeserver.casualty().await? } else { None };
+        let seen = match (looked, &casualty) {
+            (Ok(seen), _) => seen,
+            (Err(_), Some(_)) => Vec::new(),
+            (Err(error), None) => return Err(error),
+        };
+        let goes_on = casualty.is_none();
+        if !goes_on {
+            self.forgive(number);
         }
         figures.cpu = homeserver.cpu_seconds().await;
+        let stopped = jiff::Timestamp::now();
         for peer in peers.values() {
             figures.cpu += peer.cpu_seconds().await;
             figures.boots += peer.processes();
             peer.stop().await?;
         }
-        let stopped = jiff::Timestamp::now();
         homeserver.stop().await?;
         self.check_health(number, leg, seen, casualty, &homeserver, stopped)?;
         homeserver.remove().await?;
@@ -399,7 +408,34 @@ impl<'a> Walking<'a> {
             fingerprints: figures.fingerprints,
         }));
         engine.count(figures.cpu, figures.boots);
-        Ok(())
+        Ok(goes_on)
+    }
+
+    /// All that is done with a homeserver while it runs; gives what the checks of its health showed.
+    async fn look(
+        &mut self,
+        number: usize,
+        leg: &Leg,
+        state: &Arc<live::Leg>,
+        homeserver: &Homeserver,
+        steps: &BTreeMap<(usize, String), Value>,
+        figures: &mut Figures,
+    ) -> anyhow::Result<Vec<(&'static str, Value)>> {
+        if homeserver.start != Start::Started {
+            let image = self.engine.image(&self.walk.homeserver(&leg.release)).await?;
+            health::agree(&leg.release, &self.engine.image_says(&image).await?)?;
+            self.observe(number, state, steps).await;
+            return Ok(Vec::new());
+        }
+        self.fingerprint(state, leg, figures).await?;
+        if number == 0 {
+            self.seed(state).await?;
+        }
+        self.observe(number, state, steps).await;
+        self.meet_schema(&leg.release);
+        let checked = health::database(&self.store, homeserver.main.id()).await?;
+        figures.fingerprints.push(("database".to_owned(), checked.engine));
+        Ok(checked.checks.into_iter().chain(self.survival(number, state).await?).collect())
     }
 
     /// The operator's steps before a leg; what their SQL came to, by rider and fact.
@@ -525,14 +561,8 @@ impl<'a> Walking<'a> {
         Ok(())
     }
 
-    /// Runs every rider's probes; gives what became of the homeserver, if it ended by itself meanwhile.
-    async fn observe(
-        &mut self,
-        number: usize,
-        state: &Arc<live::Leg>,
-        homeserver: &Homeserver,
-        steps: &BTreeMap<(usize, String), Value>,
-    ) -> anyhow::Result<Option<String>> {
+    /// Runs every rider's probes.
+    async fn observe(&mut self, number: usize, state: &Arc<live::Leg>, steps: &BTreeMap<(usize, String), Value>) {
         let database = self.walk.database;
         let observations = self.riders.iter().enumerate().map(|(index, rider)| {
             let live = Live { leg: Arc::clone(state), rider: Arc::clone(&rider.memory) };
@@ -552,17 +582,20 @@ impl<'a> Walking<'a> {
             }
         });
         let observed = futures::future::join_all(observations).await;
-        // A probe's trouble may come from a homeserver that is no more.
-        let casualty = if state.start == Start::Started { homeserver.casualty().await? } else { None };
         for (rider, cells) in self.riders.iter_mut().zip(observed) {
-            for (fact, (mut observed, expected, seconds)) in rider.facts.iter_mut().zip(cells) {
-                if casualty.is_some() && matches!(observed, Observed::Error(_)) {
-                    observed = Observed::Nothing("the homeserver ended".to_owned());
-                }
+            for (fact, (observed, expected, seconds)) in rider.facts.iter_mut().zip(cells) {
                 fact.push(judge(observed, expected, seconds));
             }
         }
-        Ok(casualty)
+    }
+
+    /// Takes back the errors of a leg's probes.
+    fn forgive(&mut self, number: usize) {
+        let cells = self.riders.iter_mut().flat_map(|rider| &mut rider.facts).filter_map(|cells| cells.get_mut(number));
+        for cell in cells.filter(|cell| cell.verdict == CellVerdict::Error) {
+            let expected = cell.expected.take();
+            *cell = judge(Observed::Nothing("the homeserver ended".to_owned()), expected, cell.seconds);
+        }
     }
 
     fn meet_schema(&mut self, release: &Version) {
@@ -699,27 +732,23 @@ fn pad(cells: &mut Vec<Cell>, legs: usize, reason: &str) {
 }
 
 impl Rider<'_> {
-    fn finish(self, walk: usize, evidence: &str, trouble: Option<&str>, seconds: f64) -> RiderOutcome {
+    fn table(self, walk: usize, evidence: &str, broke_off: bool) -> FactTable {
         let legs = self.variant.legs.len();
+        let unseen = if broke_off { "the walk broke off before" } else { "not looked at" };
         let row = |name: &str, mut cells: Vec<Cell>| {
             cells.truncate(legs);
-            pad(&mut cells, legs, trouble.map_or("not looked at", |_| "the walk broke off before"));
+            pad(&mut cells, legs, unseen);
             FactRow { fact: name.to_owned(), cells }
         };
         let facts = self.variant.facts.iter().zip(self.facts).map(|(fact, cells)| row(&fact.name, cells)).collect();
         let health = self.health.into_iter().map(|(check, cells)| row(check, cells)).collect();
-        RiderOutcome {
-            rider: self.plan,
-            table: FactTable {
-                variant: self.variant.name.clone(),
-                walk,
-                legs: self.variant.legs.iter().map(Leg::head).collect(),
-                facts,
-                health,
-                evidence: evidence.to_owned(),
-            },
-            trouble: trouble.map(str::to_owned),
-            seconds,
+        FactTable {
+            variant: self.variant.name.clone(),
+            walk,
+            legs: self.variant.legs.iter().map(Leg::head).collect(),
+            facts,
+            health,
+            evidence: evidence.to_owned(),
         }
     }
 }

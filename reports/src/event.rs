@@ -286,7 +286,7 @@ pub struct Disagreement {
 }
 
 /// Totals of a run.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct RunFinished {
     /// Wall time in seconds, from the first event; without compiling.
     pub seconds: f64,

@@ -110,7 +110,7 @@ fn merge(directories: &[PathBuf], out: &Path, ledger: Option<&Path>) -> anyhow::
     if let (Some(ledger), Some(first)) = (ledger, recordings.first_mut()) {
         first.ledger = Some(ledger);
     }
-    let report = Report::new(recordings);
+    let report = Report::merged(recordings);
     report.write(out).with_context(|| format!("cannot write into {}", out.display()))?;
     let places = [reports::PAGE, reports::JUNIT, reports::JSON].map(|name| out.join(name).display().to_string());
     Terminal::new(io::stderr(), TerminalOptions::detect()).summary(&report, &places)?;

@@ -42,14 +42,7 @@ impl<'a> Reading<'a> {
             environment: Vec::new(),
             directory,
             ended: false,
-            totals: RunFinished {
-                seconds: 0.0,
-                walking_seconds: 0.0,
-                homeserver_cpu_seconds: 0.0,
-                boots: 0,
-                cores: 0,
-                interrupted: false,
-            },
+            totals: RunFinished::default(),
             notices: Vec::new(),
         });
         Reading {

@@ -243,8 +243,22 @@ impl Report {
     /// The version of the structure that this code writes.
     pub const FORMAT: u32 = 1;
 
-    /// Puts recordings in order. Several are taken as shards of one whole.
+    /// Puts recordings in order. Several are taken as shards of one whole; one shard's own report is not short of the
+    /// others.
     pub fn new(recordings: impl IntoIterator<Item = Recording>) -> Self {
+        let mut report = Self::read(recordings);
+        report.conclude(report.runs.len() > 1);
+        report
+    }
+
+    /// Puts recordings in order that should be all of a whole: shards that are missing are gaps, even if there is one only.
+    pub fn merged(recordings: impl IntoIterator<Item = Recording>) -> Self {
+        let mut report = Self::read(recordings);
+        report.conclude(true);
+        report
+    }
+
+    fn read(recordings: impl IntoIterator<Item = Recording>) -> Self {
         let mut report = Report {
             format: Self::FORMAT,
             verdict: Verdict::Passed,
@@ -263,7 +277,6 @@ impl Report {
             }
             reading::read(&mut report, recording);
         }
-        report.conclude();
         report
     }
 
@@ -318,18 +331,20 @@ impl Report {
         }
     }
 
-    fn conclude(&mut self) {
-        self.find_gaps_between_shards();
+    fn conclude(&mut self, whole: bool) {
+        self.find_gaps_between_shards(whole);
         self.name_anchors();
 
         for trial in &self.trials {
             self.counts.add(trial.result.outcome);
         }
+        // A filter may leave one shard without trials, but not the whole.
+        let idle = !whole && self.trials.is_empty() && self.runs.iter().any(|run| run.shard.is_some());
         self.verdict = if self.counts.failed > 0 {
             Verdict::Failed
         } else if self.counts.errored > 0 {
             Verdict::Errored
-        } else if !self.gaps.is_empty() || self.counts.passed == 0 {
+        } else if !self.gaps.is_empty() || self.counts.passed == 0 && !idle {
             Verdict::Incomplete
         } else {
             Verdict::Passed
@@ -351,7 +366,7 @@ impl Report {
     }
 
     /// Shards say how many they are, so a missing one is noticed.
-    fn find_gaps_between_shards(&mut self) {
+    fn find_gaps_between_shards(&mut self, whole: bool) {
         let mut present: BTreeMap<usize, BTreeSet<usize>> = BTreeMap::new();
         for run in &self.runs {
             if let Some((index, count)) = run.shard.as_deref().and_then(|shard| shard.split_once('/'))
@@ -360,8 +375,7 @@ impl Report {
                 present.entry(count).or_default().insert(index);
             }
         }
-        // One shard's own report is not short of the others.
-        if self.runs.len() > 1 {
+        if whole {
             for (count, present) in present {
                 for missing in (1..=count.min(1000)).filter(|index| !present.contains(index)) {
                     self.gaps.push(format!("Shard {missing}/{count} is missing: its trials are not in this report."));

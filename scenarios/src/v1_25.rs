@@ -8,8 +8,8 @@ use crate::platform::{Old, Platform as _, requires_python};
 
 notes!("1.25.0": last_python_35, ip_range_blacklist);
 
-/// An announcement: later releases need not run on Python 3.5. They still do until 1.32.0, of which pip says that it needs 3.6;
-/// what it says to an interpreter changes in 1.33.0. The interpreter's version is faked.
+/// An announcement: later releases need not run on Python 3.5. They still do, 1.32.0 included, although its
+/// metadata tells pip that it needs 3.6; 1.33.0 is the first that refuses to start on 3.5. The interpreter's version is faked.
 fn last_python_35() -> Scenario {
     Scenario::for_note("Last release supporting Python 3.5")
         .hop("1.24.0", "1.25.0")

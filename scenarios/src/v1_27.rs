@@ -291,7 +291,7 @@ fn login() -> Probe {
                 let user = hs.anonymous().post("/_matrix/client/r0/login", &login).await?.field("user_id")?;
                 Ok(json!({ "user": user }))
             }
-            None => Ok(json!({ "stopped at": page.url.host_str() })),
+            None => Ok(json!({ "stopped at": page.url.host_str(), "page": page.text() })),
         }
     })
 }

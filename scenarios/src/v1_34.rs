@@ -62,7 +62,7 @@ fn room_invite_state_types() -> Scenario {
             }));
         })
         .now("start", refused("Can't specify both 'room_invite_state_types' and 'room_prejoin_state' in config"))
-        .now(prints, anything())
+        .now(prints, contains("Can't specify both 'room_invite_state_types' and 'room_prejoin_state' in config"))
         .step("the new setting alone")
         .change(move |deployment| {
             deployment.unset(old);

@@ -49,6 +49,8 @@ fn third_party_rules_interface_deprecated() -> Scenario {
         .then("1.53.0")
         .fact("what the server prints", printed())
         .always("")
+        .fact("deprecations logged", log_lines("eprecat"))
+        .always(json!([]))
         .config(json!({ "third_party_event_rules": { "module": "rules.Old" } }))
         .log_error("Failed handle request via 'RoomSendEventRestServlet'")
         .fact(failing, message("fail"))

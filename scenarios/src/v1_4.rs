@@ -534,7 +534,7 @@ fn statistics() -> Probe {
             // 1.3.1 has the one and 1.4.0 the other.
             for table in ["room_state", "room_stats_current"] {
                 let query = format!("SELECT room_id FROM {table} WHERE room_id = '{room}'");
-                if hs.sql(&query).await.is_ok_and(|rows| !rows.is_empty()) {
+                if hs.has_table(table).await? && !hs.sql(&query).await?.is_empty() {
                     return Ok(json!("there"));
                 }
             }

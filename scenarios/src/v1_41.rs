@@ -6,7 +6,7 @@ use harness::prelude::*;
 
 use crate::v1_27::absent_provider;
 
-notes!("1.41.0": federation_through_forward_proxy, template_dir, users_media_admin_api);
+notes!("1.41.0": federation_through_forward_proxy, template_dir, users_media_admin_api, users_media_without_workers);
 
 /// The admin API of a user's media is served where the media are: on a media worker, no longer on the main process.
 ///
@@ -76,6 +76,20 @@ fn users_media_admin_api() -> Scenario {
                 "files listed": 0,
             }),
         )
+}
+
+/// Where there are no workers the main process goes on to serve it, and learns to delete.
+///
+/// Upstream: PR 10558.
+fn users_media_without_workers() -> Scenario {
+    let path = "/_synapse/admin/v1/users/{admin}/media";
+    Scenario::for_note("`/_synapse/admin/v1/users/{userId}/media` must be handled by media workers")
+        .hop("1.40.0", "1.41.0")
+        .fact("a list", get(path).by_admin())
+        .always(status(200))
+        .fact("deleting", delete(path, json!({})).by_admin())
+        .until("1.41.0", unrecognized())
+        .since("1.41.0", status(200))
 }
 
 /// Templates of single sign-on, account validity and mails may lie in one directory, named once. The three old settings go on,
@@ -162,6 +176,8 @@ fn template_dir() -> Scenario {
         .config(new("/data/new"))
         .fact("start", start())
         .always(started())
+        .fact(prints, printed())
+        .always("")
         .fact(shown, templates())
         .until("1.41.0", upstreams())
         .since("1.41.0", from("new"))
@@ -178,6 +194,7 @@ fn template_dir() -> Scenario {
             }
         })
         .now("start", refused("Configured template directory does not exist: /data/none"))
+        .now(prints, contains("does not exist: /data/none"))
 }
 
 /// A provider for single sign-on that nobody has to reach, as one of a list.

@@ -25,7 +25,7 @@ fn log_file_refused() -> Scenario {
         })
         .until("1.8.0", refused_with_status(2, "unrecognized arguments: --log-file /data/x.log"))
         .since("1.8.0", refused_with_status(1, "--log-file command-line option was removed in Synapse 1.3.0"))
-        .step("a log configuration instead")
+        .step("log_file is removed")
         .change(|deployment| {
             deployment.unset("log_file");
         })

@@ -84,6 +84,24 @@ fn a_missing_and_a_killed_shard_are_said() {
 fn one_shards_own_report_misses_nothing() {
     let report = Report::new([Recording { entries: shard(1), ..Recording::default() }]);
     assert_eq!(report.gaps, Vec::<String>::new());
+    let merged = Report::merged([Recording { entries: shard(1), ..Recording::default() }]);
+    assert_eq!(merged.gaps, ["Shard 1/2 is missing: its trials are not in this report."]);
+}
+
+#[test]
+fn a_shard_may_have_nothing_to_do_but_not_the_whole() {
+    let idle = || {
+        let mut entries: Vec<Entry> = shard(1)
+            .into_iter()
+            .filter(|entry| matches!(entry.event, Event::RunStarted(_) | Event::RunFinished(_)))
+            .collect();
+        if let Event::RunStarted(started) = &mut entries[0].event {
+            started.trials.clear();
+        }
+        Recording { entries, ..Recording::default() }
+    };
+    assert_eq!(Report::new([idle()]).verdict, Verdict::Passed);
+    assert_eq!(Report::merged([idle()]).verdict, Verdict::Incomplete);
 }
 
 fn reports(arguments: &[&str], directory: &Path) -> (Option<i32>, String) {
