@@ -36,6 +36,8 @@ const FORMAT: u32 = 1;
 #[derive(Debug)]
 pub(crate) struct Fixtures {
     directory: PathBuf,
+    /// What making one leaves, for as long as it is not made.
+    evidence: PathBuf,
     daemon: Daemon,
     http: reqwest::Client,
     /// Shared with the walks: starts keep a core busy, draining does not.
@@ -61,12 +63,22 @@ pub(crate) struct Fixture {
 impl Fixtures {
     pub(crate) fn new(
         directory: PathBuf,
+        evidence: PathBuf,
         daemon: Daemon,
         http: reqwest::Client,
         starts: Arc<Places>,
         authority: Arc<Authority>,
     ) -> Self {
-        Self { directory, daemon, http, starts, authority, made: Mutex::default(), drains: Semaphore::new(12) }
+        Self {
+            directory,
+            evidence,
+            daemon,
+            http,
+            starts,
+            authority,
+            made: Mutex::default(),
+            drains: Semaphore::new(12),
+        }
     }
 
     /// The release's fixture; made now, if it is not kept yet.
@@ -84,6 +96,8 @@ impl Fixtures {
             let fixture = Fixture { path: self.directory.join(&key), key: key.clone() };
             if !fixture.path.exists() {
                 let _place = self.drains.acquire().await?;
+                // Who waited for a place need not begin when the run is ending.
+                drop(self.daemon.making().await?);
                 let name = format!("first data of {release}, {}", database.title());
                 let begun = Instant::now();
                 emit(Event::ImageStarted { image: name.clone(), how: "starting it once, draining".to_owned() });
@@ -127,8 +141,10 @@ impl Fixtures {
         server: Option<&Arc<postgres::Server>>,
         fixture: &Fixture,
     ) -> anyhow::Result<()> {
-        let work = self.directory.join(format!("{}.making-{}", fixture.key, std::process::id()));
-        fs::create_dir_all(&work).with_context(|| format!("cannot write {}", work.display()))?;
+        let work = self.evidence.join(&fixture.key);
+        for directory in [&work, &self.directory] {
+            fs::create_dir_all(directory).with_context(|| format!("cannot write {}", directory.display()))?;
+        }
         let prefix = self.daemon.name(&format!("fixture-{}", fixture.key.replace(['.', '+'], "-")));
         let volume = format!("{prefix}-data");
         self.daemon.create_volume(&volume, Some(&prefix)).await?;

@@ -110,6 +110,7 @@ impl Engine {
         Ok(Self {
             fixtures: Fixtures::new(
                 fixtures,
+                reporter.directory().join("first-data"),
                 daemon.clone(),
                 http.clone(),
                 Arc::clone(&starts),
@@ -168,6 +169,10 @@ impl Engine {
         totals.boots += boots;
     }
 
+    fn is_interrupted(&self) -> bool {
+        self.interrupted.load(Ordering::Relaxed)
+    }
+
     fn walk_sets_out(&self) {
         let mut totals = self.totals.lock().unwrap_or_else(PoisonError::into_inner);
         totals.under_way += 1;
@@ -185,7 +190,7 @@ impl Engine {
 
     /// Something of ours may be left in Docker: the last sweep gets it. Once that is under way, nothing is to be said of it.
     pub(crate) fn leftover(&self, result: anyhow::Result<()>) {
-        if let (Err(error), false) = (result, self.interrupted.load(Ordering::Relaxed)) {
+        if let (Err(error), false) = (result, self.is_interrupted()) {
             self.reporter.emit(Event::Notice { text: format!("cleaning up is put off: {error:#}") });
         }
     }
@@ -208,7 +213,7 @@ impl Engine {
                 homeserver_cpu_seconds: totals.cpu,
                 boots: totals.boots,
                 cores: self.cores,
-                interrupted: self.interrupted.load(Ordering::Relaxed),
+                interrupted: self.is_interrupted(),
             }
         };
         self.reporter.finish(totals)
@@ -251,7 +256,7 @@ pub(crate) async fn run(
     drop(sender);
 
     let tell = |index: usize, result: TrialResult| {
-        if engine.interrupted.load(Ordering::Relaxed) {
+        if engine.is_interrupted() {
             return;
         }
         engine.reporter.emit(Event::TrialFinished(Box::new(result.clone())));
@@ -277,7 +282,7 @@ pub(crate) async fn run(
             tell(index, judge(trial, home, note_url(trial), &plan));
         }
     }
-    if engine.interrupted.load(Ordering::Relaxed) {
+    if engine.is_interrupted() {
         // Who interrupted the run ends the process; until then nobody is told that a verdict will not come.
         std::future::pending::<()>().await;
     }
@@ -301,10 +306,13 @@ pub(crate) async fn run(
 /// Walks; who fails in company walks again alone, and only that counts.
 async fn set_out(engine: &Engine, plan: &Plan, index: usize, walk: &Walk) -> Vec<RiderOutcome> {
     let _place = engine.walks.take(index).await;
+    if engine.is_interrupted() {
+        return Vec::new();
+    }
     let mut outcomes = step(engine, plan, index, walk).await;
     if walk.riders.len() > 1 && !plan.control {
         for outcome in &mut outcomes {
-            if outcome.failed() || outcome.is_company_suspect() {
+            if (outcome.failed() || outcome.is_company_suspect()) && !engine.is_interrupted() {
                 let alone = Walk::alone(&plan.trials, outcome.rider);
                 let number = engine.add_walk(plan, &alone);
                 if let Some(second) = step(engine, plan, number, &alone).await.pop() {
