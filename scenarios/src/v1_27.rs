@@ -42,7 +42,7 @@ fn openid_callback_uri() -> Scenario {
         .since("1.27.0", status(400))
         .fact("a login", login())
         .until("1.27.0", logs_in())
-        .since("1.27.0", json!({ "stopped at": "idp.test" }))
+        .since("1.27.0", stopped("Unauthorized URL"))
         .step("the provider learns the new address")
         .change(move |deployment| {
             deployment.companions.insert("idp.test".to_owned(), knows(&[old, new]));
@@ -115,7 +115,7 @@ fn saml_callback_uris() -> Scenario {
         .companion("idp.test", knows_services(&[old]))
         .fact("a login", login())
         .until("1.27.0", logs_in())
-        .since("1.27.0", json!({ "stopped at": "idp.test" }))
+        .since("1.27.0", stopped("This application is not known"))
         .step("the provider learns the new service")
         .change(move |deployment| {
             deployment.companions.insert("idp.test".to_owned(), knows_services(&[old, new]));
@@ -285,15 +285,25 @@ fn login() -> Probe {
                 page = browser.submit(&page, &[("user", "dwho"), ("password", "dwho")]).await?;
             }
         }
-        match page.parameter("loginToken") {
-            Some(token) => {
-                let login = json!({ "type": "m.login.token", "token": token });
-                let user = hs.anonymous().post("/_matrix/client/r0/login", &login).await?.field("user_id")?;
-                Ok(json!({ "user": user }))
-            }
-            None => Ok(json!({ "stopped at": page.url.host_str(), "page": page.text() })),
+        if let Some(token) = page.parameter("loginToken") {
+            let login = json!({ "type": "m.login.token", "token": token });
+            let user = hs.anonymous().post("/_matrix/client/r0/login", &login).await?.field("user_id")?;
+            return Ok(json!({ "user": user }));
         }
+        // The provider's pages name their messages by number.
+        let number = page.text().split("trmsg=\"").nth(1).and_then(|rest| rest.split('"').next()?.parse::<u32>().ok());
+        let message = match number {
+            Some(107) => json!("This application is not known"),
+            Some(108) => json!("Unauthorized URL"),
+            other => json!(other),
+        };
+        Ok(json!({ "stopped at": page.url.host_str(), "message": message }))
     })
+}
+
+/// A login that ends at the provider.
+fn stopped(message: &str) -> Value {
+    json!({ "stopped at": "idp.test", "message": message })
 }
 
 /// The address of its own that Synapse gives to a provider of OpenID Connect.
