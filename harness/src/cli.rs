@@ -301,9 +301,14 @@ impl Cli {
         root: &Path,
         tolerances: Tolerances,
     ) -> anyhow::Result<Arc<Engine>> {
-        let swept = daemon.sweep_dead().await.context("removing what killed runs left")?;
-        if !swept.is_empty() {
-            reporter.emit(Event::Notice { text: format!("removed what a killed run had left: {}", swept.join(", ")) });
+        // Somebody else's container may use what is to go, which is no reason not to run.
+        let swept = match daemon.sweep_dead().await {
+            Ok(swept) if swept.is_empty() => None,
+            Ok(swept) => Some(format!("removed what a killed run had left: {}", swept.join(", "))),
+            Err(error) => Some(format!("what a killed run left cannot be removed: {error:#}")),
+        };
+        if let Some(text) = swept {
+            reporter.emit(Event::Notice { text });
         }
         let teller = reporter.clone();
         let images = images::Store::open(self.images.clone(), move |progress| teller.emit(run::progress(progress)))
