@@ -35,6 +35,8 @@ const PROXY_PORT: u16 = 80;
 /// Synapse gives its own requests some seconds to end.
 const STOP_LIMIT: Duration = Duration::from_secs(30);
 
+/// How long Docker may take to learn that a process has ended.
+const END_LIMIT: Duration = Duration::from_secs(2);
 /// Hang-up, interrupt, kill, terminate: signals that others send. What else ends a process, like a segmentation fault, is
 /// its own doing.
 const FROM_OUTSIDE: [i64; 4] = [1, 2, 9, 15];
@@ -294,12 +296,18 @@ impl Homeserver {
         Ok(())
     }
 
-    /// Did a process end by itself while it should have run? Its name, exit status and last words.
+    /// Did a process end by itself while it should have run? Its name, exit status and last words. Where there is a reason
+    /// to suspect it, that is waited for: Docker learns of an end later than who was connected.
     ///
     /// # Errors
     ///
     /// A process that was killed from outside, or lost with the daemon.
-    pub(crate) async fn casualty(&self) -> anyhow::Result<Option<String>> {
+    pub(crate) async fn casualty(&self, suspected: bool) -> anyhow::Result<Option<String>> {
+        if suspected {
+            let ends = std::iter::once(&self.main).chain(&self.workers).map(|container| Box::pin(container.exited()));
+            // Whether and how one ended is looked at below.
+            let _ = tokio::time::timeout(END_LIMIT, futures::future::select_all(ends)).await;
+        }
         for container in std::iter::once(&self.main).chain(&self.workers) {
             if let Some(status) = container.exit_status().await? {
                 container.log.ended().await;

@@ -376,7 +376,8 @@ impl<'a> Walking<'a> {
         let leg_state = Arc::new(self.with_peers(leg_state, &peers)?);
         let looked = self.look(number, leg, &leg_state, &homeserver, &steps, &mut figures).await;
         // What went wrong may come from a homeserver that is no more: then that is what there is to say.
-        let casualty = if started { homeserver.casualty().await? } else { None };
+        let suspected = looked.is_err() || self.probes(number).any(|cell| cell.verdict == CellVerdict::Error);
+        let casualty = if started { homeserver.casualty(suspected).await? } else { None };
         let seen = match (looked, &casualty) {
             (Ok(seen), _) => seen,
             (Err(_), Some(_)) => Vec::new(),
@@ -589,10 +590,14 @@ impl<'a> Walking<'a> {
         }
     }
 
+    /// What a leg's probes came to.
+    fn probes(&mut self, number: usize) -> impl Iterator<Item = &mut Cell> {
+        self.riders.iter_mut().flat_map(|rider| &mut rider.facts).filter_map(move |cells| cells.get_mut(number))
+    }
+
     /// Takes back the errors of a leg's probes.
     fn forgive(&mut self, number: usize) {
-        let cells = self.riders.iter_mut().flat_map(|rider| &mut rider.facts).filter_map(|cells| cells.get_mut(number));
-        for cell in cells.filter(|cell| cell.verdict == CellVerdict::Error) {
+        for cell in self.probes(number).filter(|cell| cell.verdict == CellVerdict::Error) {
             let expected = cell.expected.take();
             *cell = judge(Observed::Nothing("the homeserver ended".to_owned()), expected, cell.seconds);
         }
