@@ -319,10 +319,9 @@ impl Cli {
         let engine = Arc::new(engine);
         tokio::spawn(interrupted(Arc::clone(&engine)));
         // An image that was given is there, and is what it was given for, before anything runs.
-        for wanted in plan.wanted() {
-            if self.given().contains(&&wanted) {
-                engine.vouch(&wanted).await?;
-            }
+        let wanted = plan.wanted();
+        for given in self.given().into_iter().filter(|given| wanted.contains(given)) {
+            engine.vouch(given).await?;
         }
         Ok(engine)
     }

@@ -220,16 +220,17 @@ impl Homeserver {
 
     /// Log of a process by name.
     pub(crate) fn logs(&self) -> BTreeMap<String, crate::log::Log> {
-        std::iter::once(&self.main)
-            .chain(&self.workers)
-            .chain(&self.proxy)
-            .map(|container| (container.role.clone(), container.log.clone()))
-            .collect()
+        self.own().chain(&self.proxy).map(|container| (container.role.clone(), container.log.clone())).collect()
     }
 
     /// Homeserver processes: the main one and the workers.
     pub(crate) fn processes(&self) -> usize {
-        1 + self.workers.len()
+        self.own().count()
+    }
+
+    /// The homeserver's own processes, without the proxy in front.
+    fn own(&self) -> impl Iterator<Item = &Container> {
+        std::iter::once(&self.main).chain(&self.workers)
     }
 
     async fn await_start(&self, container: &Container, http: &reqwest::Client) -> anyhow::Result<Start> {
@@ -304,11 +305,11 @@ impl Homeserver {
     /// A process that was killed from outside, or lost with the daemon.
     pub(crate) async fn casualty(&self, suspected: bool) -> anyhow::Result<Option<String>> {
         if suspected {
-            let ends = std::iter::once(&self.main).chain(&self.workers).map(|container| Box::pin(container.exited()));
+            let ends = self.own().map(|container| Box::pin(container.exited()));
             // Whether and how one ended is looked at below.
             let _ = tokio::time::timeout(END_LIMIT, futures::future::select_all(ends)).await;
         }
-        for container in std::iter::once(&self.main).chain(&self.workers) {
+        for container in self.own() {
             if let Some(status) = container.exit_status().await? {
                 container.log.ended().await;
                 self.own_end(container, status).await?;
@@ -325,7 +326,7 @@ impl Homeserver {
     /// CPU seconds of the homeserver's processes so far.
     pub(crate) async fn cpu_seconds(&self) -> f64 {
         let mut total = 0.0;
-        for container in std::iter::once(&self.main).chain(&self.workers) {
+        for container in self.own() {
             // A figure for the report; a process that has ended takes it with it.
             total += self.daemon.cpu_seconds(container.id()).await.ok().flatten().unwrap_or(0.0);
         }

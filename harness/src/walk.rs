@@ -374,7 +374,10 @@ impl<'a> Walking<'a> {
             peers: BTreeMap::new(),
         };
         let leg_state = Arc::new(self.with_peers(leg_state, &peers)?);
-        let looked = self.look(number, leg, &leg_state, &homeserver, &steps, &mut figures).await;
+        if !started {
+            health::agree(&leg.release, &engine.image_says(&image).await?)?;
+        }
+        let looked = self.look(number, leg, &leg_state, &steps, &mut figures).await;
         // What went wrong may come from a homeserver that is no more: then that is what there is to say.
         let suspected = looked.is_err() || self.probes(number).any(|cell| cell.verdict == CellVerdict::Error);
         let casualty = if started { homeserver.casualty(suspected).await? } else { None };
@@ -412,29 +415,26 @@ impl<'a> Walking<'a> {
         Ok(goes_on)
     }
 
-    /// All that is done with a homeserver while it runs; gives what the checks of its health showed.
+    /// All that is done with a homeserver on a leg; gives what the checks of its health showed.
     async fn look(
         &mut self,
         number: usize,
         leg: &Leg,
         state: &Arc<live::Leg>,
-        homeserver: &Homeserver,
         steps: &BTreeMap<(usize, String), Value>,
         figures: &mut Figures,
     ) -> anyhow::Result<Vec<(&'static str, Value)>> {
-        if homeserver.start != Start::Started {
-            let image = self.engine.image(&self.walk.homeserver(&leg.release)).await?;
-            health::agree(&leg.release, &self.engine.image_says(&image).await?)?;
+        let Some(main) = &state.container else {
             self.observe(number, state, steps).await;
             return Ok(Vec::new());
-        }
+        };
         self.fingerprint(state, leg, figures).await?;
         if number == 0 {
             self.seed(state).await?;
         }
         self.observe(number, state, steps).await;
         self.meet_schema(&leg.release);
-        let checked = health::database(&self.store, homeserver.main.id()).await?;
+        let checked = health::database(&self.store, main).await?;
         figures.fingerprints.push(("database".to_owned(), checked.engine));
         Ok(checked.checks.into_iter().chain(self.survival(number, state).await?).collect())
     }

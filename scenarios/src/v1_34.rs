@@ -17,6 +17,7 @@ fn room_invite_state_types() -> Scenario {
     let with_creation = || json!(["m.room.create", "m.room.join_rules", "m.room.name"]);
     let shows = "what an invitation shows";
     let prints = "what the server prints";
+    let both = "Can't specify both 'room_invite_state_types' and 'room_prejoin_state' in config";
     Scenario::for_note("`room_invite_state_types` configuration setting")
         .disagreement(
             "`room_invite_state_types` is deprecated and replaced in 1.34.0",
@@ -61,8 +62,8 @@ fn room_invite_state_types() -> Scenario {
                 new: { "disable_default_event_types": true, "additional_event_types": ["m.room.topic"] },
             }));
         })
-        .now("start", refused("Can't specify both 'room_invite_state_types' and 'room_prejoin_state' in config"))
-        .now(prints, contains("Can't specify both 'room_invite_state_types' and 'room_prejoin_state' in config"))
+        .now("start", refused(both))
+        .now(prints, contains(both))
         .step("the new setting alone")
         .change(move |deployment| {
             deployment.unset(old);

@@ -49,10 +49,7 @@ fn events_reindex() -> Scenario {
             }
             Ok(())
         })
-        .fact("indexes built in the background", |hs: Live| async move {
-            // The indexes themselves get their old names in the last step, so only the log still tells of them.
-            indexes_built(&hs).await
-        })
+        .fact("indexes built in the background", indexes_built())
         .until("1.38.0", json!([]))
         .since("1.38.0", json!(built))
         .fact("columns in the end", sql(columns))
@@ -106,15 +103,18 @@ fn events_untouched_on_sqlite() -> Scenario {
         .since("1.38.0", json!([{ "version": 60 }]))
         .fact("its deltas", sql("SELECT file FROM applied_schema_deltas WHERE version >= 60"))
         .always(json!([]))
-        .fact("indexes built in the background", |hs: Live| async move { indexes_built(&hs).await })
+        .fact("indexes built in the background", indexes_built())
         .always(json!([]))
         .fact("indexes", sql(indexes))
         .always(json!(named.map(|name| json!({ "name": name }))))
 }
 
-/// The background updates that built the indexes, as far as the log tells of them.
-async fn indexes_built(hs: &Live) -> Result<Value> {
-    hs.background_updates_left().await?;
-    let lines = hs.log_lines("Starting update batch on background update 'index_stream_ordering2").await?;
-    Ok(json!(lines.iter().filter_map(|line| line.split('\'').nth(1)).collect::<BTreeSet<_>>()))
+/// The background updates that built the indexes. These get their old names in the last step, so only the log still tells
+/// of them.
+fn indexes_built() -> Probe {
+    Probe::from(|hs: Live| async move {
+        hs.background_updates_left().await?;
+        let lines = hs.log_lines("Starting update batch on background update 'index_stream_ordering2").await?;
+        Ok(json!(lines.iter().filter_map(|line| line.split('\'').nth(1)).collect::<BTreeSet<_>>()))
+    })
 }
