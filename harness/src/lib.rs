@@ -11,45 +11,42 @@
 //!
 //! A [`Suite`] of scenarios is run by [`main`], the body of the `upgrades` test target.
 
+mod checks;
 mod cli;
 mod client;
-/// Companions: services next to the homeserver.
-pub mod companion;
-mod config;
-mod container;
-mod daemon;
-/// Deployments as data.
-pub mod deployment;
-mod estate;
-pub mod expect;
-mod fixture;
-pub mod health;
-mod homeserver;
-mod live;
-mod log;
-mod places;
+mod database;
+mod engine;
+pub mod estate;
+mod path;
 mod plan;
-mod postgres;
-pub mod probe;
-mod run;
 mod scenario;
-mod tls;
-mod tolerance;
-mod walk;
+mod stage;
+mod verdict;
 
+pub use checks::health;
 pub use cli::{Suite, main};
 pub use client::{
-    Answer, Browser, Client, ForwardProxy, Mail, Mailbox, Page, Recorder, Request, UnexpectedAnswer, escape,
+    Answer, AuthenticationService, Browser, Client, ForwardProxy, Live, Mail, Mailbox, PATIENCE, Page, Recorder,
+    Request, UnexpectedAnswer, escape, eventually, within,
 };
-pub use config::SERVER_NAME;
-pub use daemon::Output;
-pub use deployment::{Database, Deployment};
 pub use images::Version;
-pub use live::Live;
-pub use plan::{Plan, Shard, Trial, trials};
-pub use probe::Probe;
+pub use path::{ParsePathError, Path};
+pub use plan::{
+    Plan, Shard, Trial, mutants,
+    qualify::{Qualification, Shipped},
+    refusal::Refusal,
+    trials,
+};
 pub use reqwest::Method;
-pub use scenario::{Scenario, metrics_listener, nothing};
+pub use scenario::{
+    Scenario,
+    deployment::{self, Database, Deployment},
+    expect, metrics_listener,
+    mutant::Mutant,
+    nothing,
+    probe::{self, Probe},
+};
+pub use stage::{companion, config::SERVER_NAME, daemon::Output};
 
 /// What a module of scenarios needs.
 pub mod prelude {
@@ -57,12 +54,12 @@ pub mod prelude {
     pub use serde_json::{Value, json};
 
     pub use crate::{
-        Database, Deployment, Live, Scenario, companion, escape,
-        expect::{anything, contains, matches, not, per_database},
-        metrics_listener, notes,
-        probe::{
-            Probe, delete, error, get, log_lines, post, printed, put, refused, refused_with, request, sql, start,
-            started, status, unrecognized,
+        Database, Deployment, Live, Scenario, escape, eventually, metrics_listener, notes,
+        scenario::expect::{anything, contains, matches, not, per_database},
+        scenario::probe::{
+            Probe, delete, error, get, log_lines, not_found, post, printed, put, refusal, refused, refused_with,
+            request, sql, start, started, status, unrecognized,
         },
+        stage::companion,
     };
 }

@@ -122,6 +122,8 @@ pub(crate) enum Pull {
     NoSuchTag,
     /// The registry does not answer, or not us: reason.
     Unusable(String),
+    /// It did not answer this time: reason. The next request may fare better.
+    Passing(String),
 }
 
 impl Docker {
@@ -212,22 +214,39 @@ impl Docker {
         context: Vec<u8>,
         mut on_step: impl FnMut(&str),
     ) -> Result<Result<(), FailedStep>, Error> {
+        let context = Bytes::from(context);
+        match self.build_once(&build, context.clone(), &mut on_step).await {
+            // A busy daemon breaks off in the middle of its last words at times, with the image made or nearly so: asked
+            // again, it answers from its cache.
+            Err(Error::Docker { source: ApiError::IOError { .. }, .. }) => {
+                self.build_once(&build, context, &mut on_step).await
+            }
+            done => done,
+        }
+    }
+
+    async fn build_once(
+        &self,
+        build: &Build<'_>,
+        context: Bytes,
+        on_step: &mut impl FnMut(&str),
+    ) -> Result<Result<(), FailedStep>, Error> {
         let options = BuildImageOptionsBuilder::default()
             .dockerfile("Dockerfile")
             .t(build.reference)
             .target(build.target)
-            .buildargs(&build.arguments.into_iter().collect())
-            .labels(&build.labels.into_iter().collect())
+            .buildargs(&build.arguments.clone().into_iter().collect())
+            .labels(&build.labels.clone().into_iter().collect())
             .version(BuilderVersion::BuilderBuildKit)
             .session(&session())
             .build();
         let mut log = Log::create(&build.log)?;
-        let mut answers = self.api.build_image(options, None, Some(bollard::body_full(context.into())));
+        let mut answers = self.api.build_image(options, None, Some(bollard::body_full(context)));
         while let Some(answer) = answers.next().await {
             match answer {
                 Ok(info) => {
                     if let Some(BuildInfoAux::BuildKit(status)) = info.aux {
-                        log.record(status, &mut on_step)?;
+                        log.record(status, on_step)?;
                     }
                 }
                 Err(ApiError::DockerStreamError { error }) => {
@@ -354,10 +373,36 @@ fn judge_pull(words: &str) -> Pull {
     // "manifest for R not found: manifest unknown"; a registry that hides what it lacks says "denied" instead, which
     // says nothing of other tags either, but then nothing will be had from it.
     if lower.contains("manifest unknown") || (lower.contains("manifest for") && lower.contains("not found")) {
-        Pull::NoSuchTag
-    } else {
-        Pull::Unusable(words.trim().to_owned())
+        return Pull::NoSuchTag;
     }
+    let passing = ["timeout", "timed out", "unexpected eof", "connection reset", "bad gateway", "service unavailable"];
+    let failing = (500..600).any(|status| {
+        [format!("status: {status}"), format!("status code {status}"), format!("http {status}")]
+            .iter()
+            .any(|form| lower.contains(form))
+    });
+    let words = words.trim().to_owned();
+    if failing || passing.iter().any(|form| lower.contains(form)) {
+        Pull::Passing(words)
+    } else {
+        Pull::Unusable(words)
+    }
+}
+
+/// A text whose addresses have no user and password: an index's must not reach a log or a report.
+fn without_credentials(text: &str) -> String {
+    let mut parts = text.split("://");
+    let mut safe = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let end = part
+            .find(|sign: char| sign == '/' || sign.is_whitespace() || "'\"`<>()".contains(sign))
+            .unwrap_or(part.len());
+        let host = part[..end].rfind('@').map_or(0, |at| at + 1);
+        safe.push_str("://");
+        safe.push_str(if host == 0 { "" } else { "***@" });
+        safe.push_str(&part[host..]);
+    }
+    safe
 }
 
 fn is_permission_denied(error: &ApiError) -> bool {
@@ -457,11 +502,11 @@ impl Log {
     }
 
     fn write(&mut self, text: &str) -> Result<(), Error> {
-        self.file.write_all(text.as_bytes()).map_err(Error::file("write", &self.path))?;
-        // Output comes in pieces that are no lines.
+        // Output comes in pieces that are no lines; only in a whole one is a secret seen for what it is.
         self.piece.push_str(text);
         while let Some(end) = self.piece.find('\n') {
-            let line: String = self.piece.drain(..=end).collect();
+            let line = without_credentials(&self.piece.drain(..=end).collect::<String>());
+            self.file.write_all(line.as_bytes()).map_err(Error::file("write", &self.path))?;
             if !line.trim().is_empty() {
                 self.lines.push_back(line.trim_end().to_owned());
             }
@@ -473,8 +518,16 @@ impl Log {
     }
 
     fn tail(&self) -> String {
-        let last = Some(self.piece.as_str()).filter(|piece| !piece.is_empty());
+        let rest = without_credentials(&self.piece);
+        let last = Some(rest.as_str()).filter(|piece| !piece.is_empty());
         self.lines.iter().map(String::as_str).chain(last).collect::<Vec<_>>().join("\n")
+    }
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        // A log is for whoever looks for a reason, and no reason itself to fail.
+        let _ = self.file.write_all(without_credentials(&self.piece).as_bytes());
     }
 }
 
@@ -507,6 +560,37 @@ mod tests {
     }
 
     #[test]
+    fn addresses_lose_their_credentials() {
+        let safe = [
+            (
+                "error at https://user:p%40ss@index.test/simple/x/ (403)",
+                "error at https://***@index.test/simple/x/ (403)",
+            ),
+            ("'http://token@a.test' and https://b.test/@scope", "'http://***@a.test' and https://b.test/@scope"),
+            ("https://u:p@w@c.test", "https://***@c.test"),
+            ("nothing of the kind: a@b", "nothing of the kind: a@b"),
+        ];
+        for (text, expected) in safe {
+            assert_eq!(without_credentials(text), expected);
+        }
+    }
+
+    #[test]
+    fn what_a_build_prints_is_logged_without_credentials() {
+        let directory = tempfile::tempdir().unwrap_or_else(|error| panic!("{error}"));
+        let path = directory.path().join("log");
+        let mut log = Log::create(&path).unwrap_or_else(|error| panic!("{error}"));
+        // In pieces, as it comes.
+        for piece in ["fetch https://user:pa", "ss@index.test/x\n", "https://user:pass@in", "dex.test/y"] {
+            log.write(piece).unwrap_or_else(|error| panic!("{error}"));
+        }
+        let told = "fetch https://***@index.test/x\nhttps://***@index.test/y";
+        assert_eq!(log.tail(), told);
+        drop(log);
+        assert_eq!(std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{error}")), told);
+    }
+
+    #[test]
     fn a_missing_tag_is_told_from_a_registry_that_cannot_be_used() {
         let missing = [
             "manifest for matrixdotorg/synapse:v1.49.1 not found: manifest unknown: manifest unknown",
@@ -517,13 +601,21 @@ mod tests {
         }
         let unusable = [
             r#"Get "https://registry-1.docker.io/v2/": dial tcp: lookup registry-1.docker.io on 10.0.0.1:53: no such host"#,
-            r#"Get "https://registry-1.docker.io/v2/": net/http: request canceled while waiting for connection (Client.Timeout exceeded while awaiting headers)"#,
             "toomanyrequests: You have reached your pull rate limit.",
             "pull access denied for fork/synapse, repository does not exist or may require 'docker login': denied: requested access to the resource is denied",
             "error parsing HTTP 403 response body: invalid character '<' looking for beginning of value",
         ];
         for words in unusable {
             assert_eq!(judge_pull(words), Pull::Unusable(words.to_owned()));
+        }
+        let passing = [
+            r#"Get "https://registry-1.docker.io/v2/": net/http: request canceled while waiting for connection (Client.Timeout exceeded while awaiting headers)"#,
+            "received unexpected HTTP status: 503 Service Unavailable",
+            "error parsing HTTP 502 response body: invalid character '<' looking for beginning of value",
+            "read tcp 10.0.0.2:4711->10.0.0.1:443: read: connection reset by peer",
+        ];
+        for words in passing {
+            assert_eq!(judge_pull(words), Pull::Passing(words.to_owned()));
         }
     }
 }

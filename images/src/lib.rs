@@ -18,8 +18,8 @@ mod wanted;
 
 pub use error::Error;
 pub use lock::LockError;
-pub use options::{ImagesFrom, Options, Override, ParseOverrideError};
+pub use options::{ImagesFrom, Of, Options, Override, ParseOverrideError};
 pub use release::{ParseSuiteError, Release, ReleaseTable, Suite, TableError};
 pub use store::{Image, Progress, Source, Store};
 pub use version::{ParseVersionError, Version};
-pub use wanted::{Companion, ParseWantedError, Wanted};
+pub use wanted::{Change, Companion, ParseWantedError, Patch, Wanted};

@@ -1,11 +1,12 @@
 //! `images`: see, make and remove the images that upgrades are tested on.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command line talks")]
 
-use std::{process::ExitCode, time::Instant};
+use std::{path::PathBuf, process::ExitCode, time::Instant};
 
+use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use images::{
-    Companion, Options, Progress, Source, Store, Version, Wanted,
+    Companion, Options, Patch, Progress, Source, Store, Version, Wanted,
     maintain::{self, Kept},
 };
 
@@ -47,6 +48,13 @@ enum Command {
         /// The release whose code to run.
         #[arg(long, value_name = "VERSION")]
         code_of: Version,
+    },
+    /// Have an image of a release with patched code: a mutant, that checks must tell from the real one.
+    Mutate {
+        /// The release.
+        version: Version,
+        /// The patches: a TOML file of `[[patch]]`, each with `file` (below the package), `find` and `replace`.
+        patches: PathBuf,
     },
     /// Remove superseded images, and the least recently used ones while the rest is above `--image-disk-limit`.
     Prune {
@@ -102,7 +110,13 @@ async fn run(Arguments { command, options }: Arguments) -> anyhow::Result<bool> 
         }
         Command::Build { names, all } => Ok(build(&store, if all { everything(&store) } else { names }).await),
         Command::Which { name } => which(&store, &name).await,
-        Command::Forge { version, code_of } => which(&store, &Wanted::Forged { version, code_of }).await,
+        Command::Forge { version, code_of } => which(&store, &Wanted::homeserver(code_of).reporting(version)).await,
+        Command::Mutate { version, patches } => {
+            let text =
+                std::fs::read_to_string(&patches).with_context(|| format!("cannot read {}", patches.display()))?;
+            let file: Patches = toml::from_str(&text).with_context(|| format!("{} is wrong", patches.display()))?;
+            which(&store, &Wanted::homeserver(version).patched(file.patch)).await
+        }
         Command::Prune { all } => {
             let removed = maintain::prune(&store, all).await?;
             show(&removed);
@@ -117,6 +131,13 @@ async fn run(Arguments { command, options }: Arguments) -> anyhow::Result<bool> 
         }
         Command::Refresh { .. } => unreachable!("it needs no store"),
     }
+}
+
+/// A file of patches.
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Patches {
+    patch: Vec<Patch>,
 }
 
 fn stable(store: &Store) -> impl Iterator<Item = &Version> {

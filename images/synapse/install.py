@@ -5,8 +5,7 @@
 file puts on Python's path after the directory that a release goes to. So `install.py release` needs to bring only what
 release.txt has in another version, or more of, and hides the era's version of it.
 
-`install.py compile` compiles a release where it has been copied to, as its tree is made where that cannot be done.
-`install.py check` imports it there.
+`install.py check` imports a release where it has been copied to.
 
 `install.py lock` reads requests from standard input and prints the locks: see `lock`.
 
@@ -14,7 +13,8 @@ A lock has a line `name==version` for each distribution, `# exclude-newer: TIME`
 distributions, and `# resolve: VERSION` if it is only where to start from to find the lock of that release.
 """
 
-import compileall
+import hashlib
+import importlib.util
 import json
 import os
 import py_compile
@@ -34,6 +34,10 @@ PYTHON = f"python{sys.version_info[0]}.{sys.version_info[1]}"
 SITE = TREE / "usr/local/lib" / PYTHON / "dist-packages"
 UV = "/opt/uv/bin/uv"
 ERA = TREE / "opt/era"
+COMPILED = Path("/root/.cache/compiled")
+
+# A lock that is only where to start from.
+WANTED = re.compile(r"^# resolve: (\S+)$", re.MULTILINE)
 
 # Bulky data that nothing in a homeserver reads.
 UNUSED = ["phonenumbers/geodata", "phonenumbers/carrierdata", "phonenumbers/tzdata"]
@@ -46,19 +50,20 @@ def era():
     SITE.mkdir(parents=True, exist_ok=True)
     (SITE / "era.pth").write_text("/opt/era\n")
     finish(ERA)
-    compile(str(ERA), stripdir=str(TREE), prependdir="/")
+    compile(ERA)
 
 
 def release():
     text = (CONTEXT / "release.txt").read_text()
     pins, newest = read(text)
-    wanted = re.search(r"^# resolve: (\S+)$", text, re.MULTILINE)
+    wanted = WANTED.search(text)
     if wanted:
         pins = resolve(wanted.group(1), pins, newest)
     shared, _ = read((CONTEXT / "era.txt").read_text())
     install({name: version for name, version in pins.items() if shared.get(name) != version}, newest, SITE)
     shutil.move(str(SITE / "bin"), str(TREE / "usr/local/bin"))
     finish(SITE)
+    compile(SITE)
 
 
 def lock():
@@ -162,17 +167,33 @@ def finish(site):
         hook.unlink()
 
 
-def compile(directory="/usr/local/lib", **options):
-    """Boots are dominated by imports, and the user that Synapse runs as cannot keep what it compiles."""
-    # Some distributions carry files for other Python versions, which do not compile: not an error.
+def compile(site):
+    """Boots are dominated by imports, and the user that Synapse runs as cannot keep what it compiles.
+
+    What the releases before this one had too has been compiled already.
+    """
     mode = py_compile.PycInvalidationMode.UNCHECKED_HASH
-    compileall.compile_dir(directory, quiet=2, force=True, workers=0, invalidation_mode=mode, **options)
+    COMPILED.mkdir(parents=True, exist_ok=True)
+    for source in site.rglob("*.py"):
+        place = f"/{source.relative_to(TREE)}"
+        key = hashlib.sha256(importlib.util.MAGIC_NUMBER + place.encode() + b"\0" + source.read_bytes())
+        kept, target = COMPILED / key.hexdigest(), Path(importlib.util.cache_from_source(str(source)))
+        if not kept.exists():
+            try:
+                py_compile.compile(str(source), str(kept), place, doraise=True, invalidation_mode=mode)
+            except py_compile.PyCompileError:
+                # Some distributions carry files for other Python versions, which do not compile: not an error.
+                continue
+        target.parent.mkdir(exist_ok=True)
+        shutil.copyfile(kept, target)
 
 
 def check():
-    """Distributions that do not fit together show when the homeserver is imported."""
+    """Distributions that do not fit together show when the homeserver is imported. Those of a lock have been seen to."""
+    if not WANTED.search((CONTEXT / "release.txt").read_text()):
+        return
     subprocess.run([f"/usr/bin/{PYTHON}", "-c", "import synapse.app.homeserver"], check=True, cwd="/")
 
 
 if __name__ == "__main__":
-    {"era": era, "release": release, "compile": compile, "check": check, "lock": lock}[sys.argv[1]]()
+    {"era": era, "release": release, "check": check, "lock": lock}[sys.argv[1]]()

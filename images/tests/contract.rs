@@ -19,7 +19,9 @@ use bollard::{
     },
 };
 use futures::{StreamExt as _, TryStreamExt as _};
-use images::{Error, Image, ImagesFrom, Options, Override, Progress, Source, Store, Version, Wanted};
+use images::{
+    Companion, Error, Image, ImagesFrom, Of, Options, Override, Patch, Progress, Source, Store, Version, Wanted,
+};
 
 const RELEASE: &str = "1.53.0";
 
@@ -195,7 +197,7 @@ async fn what_was_built_is_present_from_then_on() {
 #[tokio::test]
 async fn an_override_is_used_as_it_is() {
     let image = built().await;
-    let overrides = vec![Override { wanted: homeserver(), reference: image.id.clone() }];
+    let overrides = vec![Override { of: Of::One(homeserver()), reference: image.id.clone() }];
     let (store, _) = store(Options { overrides, ..Options::default() }).await;
     let found = store.obtain(&homeserver()).await.unwrap();
     assert_eq!((found.source, &found.id), (Source::Override, &image.id));
@@ -206,7 +208,7 @@ async fn an_override_is_used_as_it_is() {
 async fn an_override_that_is_not_there_is_an_error() {
     // The port that nobody listens on.
     let reference = "127.0.0.1:9/none/synapse:v1";
-    let overrides = vec![Override { wanted: homeserver(), reference: reference.to_owned() }];
+    let overrides = vec![Override { of: Of::One(homeserver()), reference: reference.to_owned() }];
     let (store, _) = store(Options { overrides, ..Options::default() }).await;
     let error = store.obtain(&homeserver()).await.unwrap_err();
     assert!(matches!(&*error, Error::Override { .. }), "{error}");
@@ -243,7 +245,7 @@ async fn a_registry_that_cannot_be_reached_is_told_once_and_not_asked_again() {
 #[tokio::test]
 async fn a_forged_image_has_the_code_of_one_release_and_the_version_of_another() {
     let (store, _) = store(Options { images_from: ImagesFrom::Build, ..Options::default() }).await;
-    let wanted = Wanted::Forged { version: "1.54.0".parse().unwrap(), code_of: release() };
+    let wanted = homeserver().reporting("1.54.0".parse().unwrap());
     let image = store.obtain(&wanted).await.unwrap();
     let script = "python -c '
 import synapse
@@ -258,6 +260,162 @@ END";
     assert!(forged.starts_with("1.54.0 1.54.0\n"), "{forged}");
     assert!(real.starts_with("1.53.0 1.53.0\n"), "{real}");
     assert_eq!(forged.lines().last(), real.lines().last());
+}
+
+fn patch(file: &str, find: Option<&str>, replace: Option<&str>) -> Patch {
+    Patch { file: file.to_owned(), find: find.map(str::to_owned), replace: replace.map(str::to_owned) }
+}
+
+#[tokio::test]
+async fn a_mutant_runs_the_patched_code() {
+    let (store, _) = store(Options { images_from: ImagesFrom::Build, ..Options::default() }).await;
+    let patches = vec![
+        patch("api/constants.py", Some("MAX_PDU_SIZE = 65536"), Some("MAX_PDU_SIZE = 5")),
+        patch("handlers/stats.py", None, None),
+        patch("handlers/more.py", None, Some("MORE = 1\n")),
+    ];
+    let image = store.obtain(&homeserver().patched(patches)).await.unwrap();
+    // As the user that cannot compile anything, from what was compiled.
+    let script = "gosu 991 python - <<'END'
+import importlib.util
+from synapse.api.constants import MAX_PDU_SIZE
+from synapse.handlers.more import MORE
+print(MAX_PDU_SIZE, MORE, importlib.util.find_spec('synapse.handlers.stats'))
+END";
+    assert_eq!(Container::shell(&image.reference, script).await, "5 1 None\n");
+}
+
+#[tokio::test]
+async fn a_patch_that_does_not_fit_says_why() {
+    let (store, _) = store(Options { images_from: ImagesFrom::Build, ..Options::default() }).await;
+    let wrong = [
+        (patch("api/constants.py", Some("NOWHERE"), Some("")), "api/constants.py has this 0 times, not once"),
+        (patch("api/constants.py", Some("class "), None), "times, not once"),
+        (patch("api/constant.py", Some("x"), None), "api/constant.py is not there"),
+        (patch("api/constants.py", None, Some("")), "is there already"),
+        (patch("../six.py", None, Some("")), "is not inside the package"),
+        (patch("api/new.py", None, Some("def (")), "does not compile once patched"),
+    ];
+    for (patch, reason) in wrong {
+        let error = store.obtain(&homeserver().patched(vec![patch])).await.unwrap_err();
+        assert!(error.to_string().contains(reason), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_homeserver_can_have_further_distributions() {
+    let (store, _) = store(Options { images_from: ImagesFrom::Build, ..Options::default() }).await;
+    let image = store.obtain(&homeserver().with_packages(vec!["humanize==4.9.0".to_owned()])).await.unwrap();
+    let script = "gosu 991 python -c 'import synapse, humanize; print(humanize.__version__, humanize.__cached__)'
+        test -e $(python -c 'import humanize; print(humanize.__cached__)') && echo compiled";
+    let seen = Container::shell(&image.reference, script).await;
+    assert!(seen.starts_with("4.9.0 ") && seen.ends_with("compiled\n"), "{seen}");
+
+    let odd = homeserver().with_packages(vec!["--index-url http://example.test".to_owned()]);
+    let error = store.obtain(&odd).await.unwrap_err();
+    assert!(error.to_string().contains("is no requirement"), "{error}");
+}
+
+#[tokio::test]
+async fn every_postgresql_is_what_it_says() {
+    let (store, _) = store(Options { images_from: ImagesFrom::Build, ..Options::default() }).await;
+    for major in [11, 13, 14, 15, 16, 17, 18] {
+        let image = store.obtain(&Wanted::Companion(Companion::Postgres(major))).await.unwrap();
+        // As the harness runs it, and as the official image would be asked.
+        let script = "POSTGRES_PASSWORD=secret /entrypoint.sh postgres -c fsync=off 2>/tmp/log &
+            export PGPASSWORD=secret
+            until psql -qtA -h 127.0.0.1 -U postgres -c 'SELECT 1' >/dev/null 2>&1; do kill -0 $! || exec cat /tmp/log; sleep 0.1; done
+            psql -qtA -h 127.0.0.1 -U postgres -c 'SHOW server_version' -c 'SHOW server_encoding' \
+                -c \"CREATE DATABASE c TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'\" \
+                -c \"CREATE DATABASE u TEMPLATE template0 LC_COLLATE 'en_US.utf8' LC_CTYPE 'en_US.utf8'\" \
+                -c \"SELECT to_tsvector('english', 'went walking')\"
+            pg_dump -h 127.0.0.1 -U postgres c | grep -c 'dump complete'";
+        let seen = Container::shell(&image.reference, script).await;
+        let lines: Vec<_> = seen.lines().collect();
+        assert!(lines[0].starts_with(&format!("{major}.")), "{seen}");
+        assert_eq!(lines[1..], ["UTF8", "'walk':2 'went':1", "1"], "PostgreSQL {major}");
+    }
+}
+
+/// What a script beside a companion prints, which was started after `before`.
+async fn asked(companion: Companion, before: &str, script: &str) -> String {
+    let (store, _) = store(Options { images_from: ImagesFrom::Build, ..Options::default() }).await;
+    let image = store.obtain(&Wanted::Companion(companion)).await.unwrap();
+    let details = docker().await.inspect_image(&image.reference).await.unwrap();
+    let command = details.config.unwrap().cmd.unwrap().join(" ");
+    let script = format!(
+        "{before}
+        {command} >/tmp/log 2>&1 & server=$!
+        await() {{ until curl -so /dev/null $1; do kill -0 $server || exec cat /tmp/log; sleep 0.1; done; }}
+        {script}"
+    );
+    Container::shell(&image.reference, &script).await
+}
+
+#[tokio::test]
+async fn a_recorder_can_be_an_application_service() {
+    let manners = r#"[{"path": "/transactions/.*", "header": {"authorization": "Bearer t"}, "json": {}},
+        {"path": "/transactions/.*", "body": "knock", "status": 202}, {"path": ".*", "status": 403, "json": {"errcode": "M_FORBIDDEN"}}]"#;
+    let script = r#"say() { curl -s -o /dev/null -w '%{http_code} ' -X PUT "$@"; }
+        url=127.0.0.1:8080; await $url/_recorder/requests
+        say $url/transactions/1 -H 'Authorization: Bearer t' -d '{}'
+        say $url/transactions/2 -H 'Authorization: Bearer x' -d '{}'
+        say $url/transactions/3 -d 'knock knock'
+        say $url/_recorder/script -d '[{"status": 502, "times": 1}]'
+        say $url/transactions/4 -H 'Authorization: Bearer t' -d '{}'
+        say $url/transactions/4 -H 'Authorization: Bearer t' -d '{}'
+        curl -s $url/_recorder/requests | python3 -c 'import json, sys; print([r["answered"] for r in json.load(sys.stdin)])'"#;
+    let before = format!("mkdir -p /etc/recorder; echo '{manners}' > /etc/recorder/manners.json");
+    let seen = asked(Companion::Recorder, &before, script).await;
+    assert_eq!(seen, "200 403 202 200 502 200 [200, 403, 202, 502, 200]\n");
+}
+
+#[tokio::test]
+async fn the_stand_in_for_the_authentication_service_speaks_its_protocol() {
+    let script = r#"url=127.0.0.1:8080; await $url/_recorder/requests
+        pick() { python3 -c "import json, sys; d = json.load(sys.stdin); print($1)"; }
+        curl -s $url/.well-known/openid-configuration | pick 'd["issuer"], d["introspection_endpoint"], d["account_management_uri"]'
+        token=$(curl -s $url/_mas/sessions -d '{"username": "alice", "device_id": "DEV"}' | pick 'd["access_token"]')
+        compat=$(curl -s $url/_mas/sessions -d '{"username": "alice", "device_id": "OLD", "compat": true}' | pick 'd["access_token"]')
+        ask() { curl -s $url/oauth2/introspect "$@"; }
+        ask -H 'Authorization: Bearer s' -d token=$token | pick 'd["active"], d["username"], d["scope"], d["expires_in"] > 250'
+        ask -d "token=$token&client_id=c&client_secret=d" | pick 'd["active"]'
+        ask -u c:d -H 'X-MAS-Supports-Device-Id: 1' -d token=$compat | pick 'd["scope"], d["device_id"], "expires_in" in d'
+        ask -H 'Authorization: Bearer s' -d token=nobody | pick d
+        ask -H 'Authorization: Bearer x' -d token=$token -w '%{http_code}
+'
+        curl -s -X DELETE $url/_mas/sessions/$token
+        ask -H 'Authorization: Bearer s' -d token=$token | pick d
+        curl -s -X PUT $url/_recorder/script -d '[{"path": "/oauth2/introspect", "status": 503}]' -o /dev/null
+        ask -d token=$compat -o /dev/null -w '%{http_code}
+'
+        curl -s $url/_recorder/requests | pick 'len(d)'
+        head -1 /tmp/log"#;
+    let environment = "export MAS_ISSUER=http://mas.test MAS_SECRET=s MAS_CLIENT_ID=c MAS_CLIENT_SECRET=d";
+    let seen = asked(Companion::AuthenticationService, environment, script).await;
+    insta::assert_snapshot!(seen, @r#"
+    http://mas.test/ http://mas.test/oauth2/introspect http://mas.test/account/
+    True alice openid urn:matrix:org.matrix.msc2967.client:api:* urn:matrix:org.matrix.msc2967.client:device:DEV True
+    True
+    urn:matrix:org.matrix.msc2967.client:api:* OLD False
+    {'active': False}
+    {"error": "invalid_client", "error_description": "Client authentication failed"}401
+    {}{'active': False}
+    503
+    8
+    this is a stand-in for the Matrix Authentication Service, not the real one
+    "#);
+}
+
+#[tokio::test]
+async fn an_object_store_keeps_what_it_is_given() {
+    let script = "url=127.0.0.1:9000; await $url/
+        curl -s -o /dev/null -w '%{http_code} ' -X PUT -H 'Content-Type: text/plain' -d bytes $url/media/a/b
+        curl -s \"$url/media/a/b?Signature=any\"
+        curl -s -w ' %{http_code} ' \"$url/media/a/c?Signature=any\" | grep -o 'NoSuchKey\\|404'
+        curl -s -o /dev/null -w '%{http_code}\\n' \"$url/none/a?Signature=any\"";
+    let seen = asked(Companion::ObjectStore, "export S3_BUCKETS=media", script).await;
+    assert_eq!(seen, "200 bytesNoSuchKey\n404\n404\n");
 }
 
 /// A registry of our own on loopback: Debian's, unpacked into a cache.

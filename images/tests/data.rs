@@ -3,7 +3,7 @@
 
 use std::str::FromStr as _;
 
-use images::{Companion, Override, ReleaseTable, Suite, TableError, Version, Wanted};
+use images::{Companion, Of, Override, Patch, ReleaseTable, Suite, TableError, Version, Wanted};
 use proptest::prelude::*;
 
 fn version(text: &str) -> Version {
@@ -106,14 +106,49 @@ fn a_wrong_table_names_the_line() {
 #[test]
 fn overrides_name_a_version_or_a_companion() {
     let given = Override::from_str("1.53.0=registry.example:5000/fork/synapse:v1.53.0").unwrap();
-    assert_eq!(given.wanted, Wanted::Homeserver { version: version("1.53.0"), suite: None });
+    assert_eq!(given.of, Of::One(Wanted::Homeserver { version: version("1.53.0"), suite: None }));
     assert_eq!(given.reference, "registry.example:5000/fork/synapse:v1.53.0");
     for name in ["postgres-15", "postgres 15", "postgres:15"] {
         let given = Override::from_str(&format!("{name}=pg")).unwrap();
-        assert_eq!(given.wanted, Wanted::Companion(Companion::Postgres(15)));
+        assert_eq!(given.of, Of::One(Wanted::Companion(Companion::Postgres(15))));
     }
     insta::assert_snapshot!(Override::from_str("1.53.0").unwrap_err(), @"`1.53.0` is not of the form NAME=REFERENCE (like `1.53.0=registry.example/synapse:fork`)");
-    insta::assert_snapshot!(Override::from_str("postfix=mail").unwrap_err(), @"`postfix` names no image (expected a version such as `1.53.0`, `1.53.0@bookworm` for a certain platform, or one of `postgres-13`, `postgres-15`, `postgres-17`, `redis`, `nginx`, `mail-sink`, `identity-provider`, `forward-proxy`, `recorder`, `sydent`, `name-server`)");
+    insta::assert_snapshot!(Override::from_str("postfix=mail").unwrap_err(), @"`postfix` names no image (expected a version such as `1.53.0`, `1.53.0@bookworm` for a certain platform, or one of `postgres-11`, `postgres-13`, `postgres-14`, `postgres-15`, `postgres-16`, `postgres-17`, `postgres-18`, `redis`, `nginx`, `mail-sink`, `identity-provider`, `forward-proxy`, `recorder`, `sydent`, `authentication-service`, `object-store`, `name-server`)");
+}
+
+fn patches() -> Vec<Patch> {
+    #[derive(serde::Deserialize)]
+    struct File {
+        patch: Vec<Patch>,
+    }
+    let text = r#"
+        [[patch]]
+        file = "rest/client/capabilities.py"
+        find = "True"
+        replace = "False"
+
+        [[patch]]
+        file = "handlers/stats.py"
+    "#;
+    toml::from_str::<File>(text).unwrap().patch
+}
+
+#[test]
+fn a_mutant_is_told_from_another() {
+    let mutant = |patches: Vec<Patch>| Wanted::homeserver(version("1.53.0")).patched(patches).to_string();
+    let [first, second] = patches().try_into().unwrap();
+    let variants = [
+        vec![first.clone()],
+        vec![first.clone(), second.clone()],
+        vec![second.clone(), first.clone()],
+        vec![Patch { replace: None, ..first.clone() }],
+        vec![Patch { find: None, ..first }],
+        vec![second],
+        Vec::new(),
+    ];
+    let names: std::collections::BTreeSet<_> = variants.into_iter().map(mutant).collect();
+    assert_eq!(names.len(), 7);
+    assert!(names.contains("synapse 1.53.0"), "what is not patched is no mutant: {names:?}");
 }
 
 #[test]
@@ -121,7 +156,11 @@ fn names_of_what_is_wanted() {
     let names: Vec<_> = ["1.53.0", "1.53.0@bookworm", "postgres-15", "mail-sink"]
         .map(|name| Wanted::from_str(name).unwrap().to_string())
         .into_iter()
-        .chain([Wanted::Forged { version: version("1.53.0"), code_of: version("1.52.0") }.to_string()])
+        .chain([
+            Wanted::homeserver(version("1.52.0")).reporting(version("1.53.0")).to_string(),
+            Wanted::homeserver(version("1.52.0")).with_packages(vec!["six==1.16.0".to_owned()]).to_string(),
+            Wanted::homeserver(version("1.52.0")).patched(patches()).to_string(),
+        ])
         .collect();
     insta::assert_snapshot!(names.join("\n"), @r"
     synapse 1.53.0
@@ -129,5 +168,7 @@ fn names_of_what_is_wanted() {
     postgres 15
     mail-sink
     synapse 1.53.0 (code of 1.52.0)
+    synapse 1.52.0 with six==1.16.0
+    synapse 1.52.0 (mutant-b9c12f756ce9)
     ");
 }

@@ -19,6 +19,8 @@ pub struct Entry {
 pub enum Event {
     /// The plan is made; nothing runs yet. Always the first event.
     RunStarted(RunStarted),
+    /// A run that was killed or interrupted goes on, with what of its plan has no verdict yet.
+    RunResumed(RunStarted),
     /// Something that a reader of the log should know and that is nobody's failure.
     Notice {
         /// One sentence.
@@ -67,6 +69,9 @@ pub enum Event {
         /// Seconds from the container's creation until then.
         seconds: f64,
     },
+    /// Something was observed. Told as soon as it is, so that a run that is killed keeps it; a later event on the same cell
+    /// replaces it, and a verdict brings all of its trial's cells again, in order.
+    CellSeen(Box<CellSeen>),
     /// A leg is over: observed, stopped and checked.
     LegFinished(LegFinished),
     /// A deployment reached the end of its path, or broke off.
@@ -93,6 +98,18 @@ pub struct RunStarted {
     pub command: String,
     /// `1/4`, when this is one shard.
     pub shard: Option<String>,
+    /// Was the run told to let pass what is [`Outcome::Flaky`]?
+    #[serde(default)]
+    pub flaky_permitted: bool,
+    /// Is it a control, in which facts must come out otherwise than expected?
+    #[serde(default)]
+    pub control: bool,
+    /// The candidate that it holds to what is expected of a release, if it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub qualification: Option<Box<Qualifies>>,
+    /// The options that change what a trial does, as they would be typed.
+    #[serde(default)]
+    pub options: Vec<String>,
     /// What the run runs on: Docker's version, cores, and so on, as name and value.
     pub environment: Vec<(String, String)>,
     /// Images needed, in the order in which they are wanted.
@@ -101,6 +118,46 @@ pub struct RunStarted {
     pub trials: Vec<String>,
     /// The deployments that will be walked.
     pub walks: Vec<WalkPlan>,
+}
+
+/// What a run qualifies.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Qualifies {
+    /// The candidate's number.
+    pub candidate: String,
+    /// The release that it is held against.
+    pub against: String,
+    /// How many trials it is held to in all, whatever is selected of them.
+    pub trials: usize,
+    /// How many more there are that are run only when they are asked for.
+    #[serde(default)]
+    pub ignored: usize,
+    /// What its upgrade notes announce since then, and what they say that no scenario knows.
+    #[serde(default)]
+    pub notes: Vec<Announced>,
+    /// Why its upgrade notes were not read, if they were not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub notes_unread: Option<String>,
+}
+
+impl Qualifies {
+    /// What its upgrade notes say that no scenario knows.
+    pub(crate) fn new_notes(&self) -> impl Iterator<Item = &Announced> {
+        self.notes.iter().filter(|note| !note.is_known)
+    }
+}
+
+/// A section of a candidate's upgrade notes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Announced {
+    /// Its heading, in upstream's words.
+    pub heading: String,
+    /// Where it will be read.
+    pub url: String,
+    /// What it says, its parts included: Markdown.
+    pub text: String,
+    /// Does the ledger have it, in these words?
+    pub is_known: bool,
 }
 
 /// One deployment's path and who rides along.
@@ -114,6 +171,35 @@ pub struct WalkPlan {
     pub legs: Vec<String>,
     /// Trials that observe on this walk.
     pub trials: Vec<String>,
+    /// Evidence directory, relative to the run's directory.
+    #[serde(default)]
+    pub evidence: String,
+}
+
+/// One cell of the tables of those who observed it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CellSeen {
+    /// The walk.
+    pub walk: usize,
+    /// Index into [`WalkPlan::legs`].
+    pub leg: usize,
+    /// Whose tables it belongs to.
+    pub observers: Vec<Observer>,
+    /// The fact's or check's name.
+    pub fact: String,
+    /// A check of the leg's health, rather than a fact of the scenario's?
+    pub health: bool,
+    /// What was seen.
+    pub cell: Cell,
+}
+
+/// A variant of a trial that observes on a walk.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Observer {
+    /// The trial's name.
+    pub trial: String,
+    /// The variant's name; empty for a scenario with only one.
+    pub variant: String,
 }
 
 /// An image that can be used.
@@ -143,6 +229,12 @@ pub struct LegFinished {
     /// CPU seconds that the homeserver's processes (workers included) used; what is measured is what the kernel
     /// accounted to their containers.
     pub homeserver_cpu_seconds: f64,
+    /// Memory that they held at the end, in bytes; 0 where that is not known.
+    #[serde(default)]
+    pub memory_bytes: u64,
+    /// How large the database was, in bytes; 0 where nothing answered.
+    #[serde(default)]
+    pub database_bytes: u64,
     /// Homeserver processes started (one, and one per worker).
     pub boots: usize,
     /// What the deployment said it is: name and value.
@@ -167,6 +259,13 @@ pub struct TrialResult {
     pub seconds: f64,
     /// Fact tables, one per variant of the scenario.
     pub tables: Vec<FactTable>,
+    /// What variants showed in company, of those that did not pass there and walked again alone: their tables above are from
+    /// the second walk.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub in_company: Vec<FactTable>,
+    /// For a control: every fact that the new code changes, and whether it noticed that the code was old.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub control: Vec<ControlFact>,
     /// Where upstream's text and real servers disagree; expected as it really is, reported as a finding.
     pub disagreements: Vec<Disagreement>,
     /// Command that reruns just this trial.
@@ -192,10 +291,37 @@ pub enum Outcome {
     Passed,
     /// The homeserver broke its contract.
     Failed,
+    /// It did not pass in company and passed alone; both tables are kept.
+    Flaky,
     /// The harness, Docker or an image did: nothing is said of the homeserver.
     Errored,
     /// Not run; the explanation says why.
     NotRun,
+}
+
+/// A fact that the new code changes, as a control saw it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ControlFact {
+    /// The variant's name; empty for a scenario with only one.
+    pub variant: String,
+    /// The fact's name.
+    pub fact: String,
+    /// Did it notice old code under the new version number?
+    pub noticed: Noticed,
+}
+
+/// Whether a fact noticed old code.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Noticed {
+    /// It came out otherwise than expected, as it must.
+    Yes,
+    /// It came out as expected of the new code.
+    No,
+    /// It could not be looked at, and why.
+    NotLookedAt(String),
+    /// It came out as expected of the new code, and the scenario says why it cannot notice.
+    Exempt(String),
 }
 
 /// The facts of one variant: rows are facts, columns are legs.
@@ -256,6 +382,15 @@ fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, 
 pub enum Observed {
     /// A value.
     Value(Value),
+    /// A value too long to be kept here.
+    Long {
+        /// How it begins.
+        start: String,
+        /// How long it is as JSON.
+        bytes: usize,
+        /// The file that holds it whole, relative to the table's evidence directory.
+        whole: String,
+    },
     /// The probe could not look: the harness or the environment is at fault.
     Error(String),
     /// The leg offers nothing to look at (the server refused to start, as expected; or the walk broke off earlier).

@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
-use reports::{Ledger, Recording, Report, Terminal, TerminalOptions, html, junit, ledger_html, read_ledger};
+use reports::{Ledger, Recording, Report, Terminal, TerminalOptions, Verdict, html, junit, ledger_html, read_ledger};
 
 /// Reports of upgrade runs, from what the runs recorded.
 ///
@@ -30,8 +30,9 @@ enum Command {
     /// Writes report.html, junit.xml and report.json into the directory given by --out and prints a summary. A shard
     /// that was killed, was interrupted or is missing altogether is said in the report.
     ///
-    /// Exits with 0 when all passed, 1 when a homeserver failed, 3 when only the environment did, 4 when nothing failed
-    /// but the record is incomplete, and 2 when the command itself cannot be carried out.
+    /// Exits as the run itself would: 0 all passed; 101 a homeserver broke its contract; 3 the harness, Docker or an image is
+    /// at fault; 5 something passed alone only; 4 nothing failed, but the record is incomplete; 2 the command itself cannot
+    /// be carried out.
     Merge {
         /// Runs' directories, or directories somewhere above them.
         #[arg(required = true, value_name = "DIR")]
@@ -42,6 +43,14 @@ enum Command {
         /// The ledger to show, instead of the one that the runs recorded.
         #[arg(long, value_name = "FILE")]
         ledger: Option<PathBuf>,
+    },
+    /// Write the reports of a run again, from its record: of a run that was killed, say.
+    ///
+    /// Exits as the run itself would.
+    Rebuild {
+        /// The run's directory.
+        #[arg(value_name = "RUN")]
+        run: PathBuf,
     },
     /// Render one recording as an HTML page.
     Html(Rendering),
@@ -81,13 +90,14 @@ struct Rendering {
 fn main() -> ExitCode {
     run(Cli::parse()).unwrap_or_else(|error| {
         say(&format!("error: {error:#}"));
-        ExitCode::from(2)
+        ExitCode::from(Verdict::USAGE)
     })
 }
 
 fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Merge { directories, out, ledger } => return merge(&directories, &out, ledger.as_deref()),
+        Command::Rebuild { run } => return rebuild(&run),
         Command::Html(rendering) => rendering.render(html)?,
         Command::Junit(rendering) => rendering.render(junit)?,
         Command::Json(rendering) => {
@@ -112,8 +122,19 @@ fn merge(directories: &[PathBuf], out: &Path, ledger: Option<&Path>) -> anyhow::
     }
     let report = Report::merged(recordings);
     report.write(out).with_context(|| format!("cannot write into {}", out.display()))?;
-    let places = [reports::PAGE, reports::JUNIT, reports::JSON].map(|name| out.join(name).display().to_string());
-    Terminal::new(io::stderr(), TerminalOptions::detect()).summary(&report, &places)?;
+    summarize(&report, out)
+}
+
+fn rebuild(run: &Path) -> anyhow::Result<ExitCode> {
+    let report = Report::of(run)?;
+    report.write(run).with_context(|| format!("cannot write into {}", run.display()))?;
+    summarize(&report, run)
+}
+
+/// Prints how it ended, and gives the exit code that says so.
+fn summarize(report: &Report, directory: &Path) -> anyhow::Result<ExitCode> {
+    let places = [reports::PAGE, reports::JUNIT, reports::JSON].map(|name| directory.join(name).display().to_string());
+    Terminal::new(io::stderr(), TerminalOptions::detect()).summary(report, &places)?;
     Ok(ExitCode::from(report.verdict.exit_code()))
 }
 

@@ -1,20 +1,28 @@
 //! One stream of events, put in order.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::Path};
 
 use crate::{
-    Event, Image, Leg, Note, Notice, Outcome, Recording, Report, Run, RunFinished, RunStarted, Trial, TrialResult,
-    Walk, WalkPlan, release, report::capitalized,
+    Cell, CellSeen, CellVerdict, Entry, Event, FactRow, FactTable, Image, Leg, Note, Notice, Observed, Observer,
+    Outcome, Recording, RecordingError, Report, Run, RunFinished, RunStarted, Trial, TrialResult, Walk, WalkPlan,
+    recording, release, report::capitalized, text::count,
 };
 
 /// Adds a run to a report. Walks are renumbered, so that those of several shards can stand side by side.
 pub(crate) fn read(report: &mut Report, recording: Recording) {
     let mut reading = Reading::new(report, recording.directory);
     for entry in recording.entries {
-        reading.last_at = reading.last_at.max(entry.at);
-        reading.event(entry.at, entry.event);
+        reading.entry(entry);
     }
     reading.conclude(recording.truncated);
+}
+
+/// Adds the run whose file of events this is, without holding them all.
+pub(crate) fn read_file(report: &mut Report, events: &Path) -> Result<(), RecordingError> {
+    let mut reading = Reading::new(report, String::new());
+    let truncated = recording::each(events, |entry| reading.entry(entry))?;
+    reading.conclude(truncated);
+    Ok(())
 }
 
 struct Reading<'a> {
@@ -27,8 +35,15 @@ struct Reading<'a> {
     trials: BTreeMap<String, usize>,
     planned: Vec<String>,
     begun: bool,
+    control: bool,
     finished: Option<RunFinished>,
     last_at: f64,
+    /// What trials that have no verdict yet have seen, a table per variant and walk.
+    seen: BTreeMap<String, Vec<FactTable>>,
+    /// Where the part of the run begins that is read: a resumed run has several. Its first walk, and when.
+    part: (usize, f64),
+    /// Totals of the parts before.
+    earlier: RunFinished,
 }
 
 impl<'a> Reading<'a> {
@@ -39,12 +54,16 @@ impl<'a> Reading<'a> {
             started: String::new(),
             command: String::new(),
             shard: None,
+            flaky_permitted: false,
+            qualifies: None,
+            options: Vec::new(),
             environment: Vec::new(),
             directory,
             ended: false,
             totals: RunFinished::default(),
             notices: Vec::new(),
         });
+        let part = (report.walks.len(), 0.0);
         Reading {
             report,
             run,
@@ -53,14 +72,30 @@ impl<'a> Reading<'a> {
             trials: BTreeMap::new(),
             planned: Vec::new(),
             begun: false,
+            control: false,
             finished: None,
             last_at: 0.0,
+            seen: BTreeMap::new(),
+            part,
+            earlier: RunFinished::default(),
         }
+    }
+
+    fn entry(&mut self, entry: Entry) {
+        let Entry { at, event } = entry;
+        if let Event::RunResumed(resumed) = event {
+            self.resumed(resumed);
+        } else {
+            self.event(at, event);
+        }
+        self.last_at = self.last_at.max(at);
     }
 
     fn event(&mut self, at: f64, event: Event) {
         match event {
             Event::RunStarted(started) => self.started(started),
+            Event::RunResumed(resumed) => self.resumed(resumed),
+            Event::CellSeen(seen) => self.cell(*seen),
             Event::Notice { text } => self.report.runs[self.run].notices.push(Notice { at, text }),
             Event::ImageStarted { image, .. } => drop(self.image(&image)),
             Event::ImageStep { .. } => {}
@@ -96,6 +131,8 @@ impl<'a> Reading<'a> {
                     leg.finished_at = Some(at);
                     leg.started_at.get_or_insert(before(at, finished.seconds));
                     leg.homeserver_cpu_seconds = finished.homeserver_cpu_seconds;
+                    leg.memory_bytes = finished.memory_bytes;
+                    leg.database_bytes = finished.database_bytes;
                     leg.boots = finished.boots;
                     leg.fingerprints = finished.fingerprints;
                 }
@@ -111,17 +148,91 @@ impl<'a> Reading<'a> {
     }
 
     fn started(&mut self, started: RunStarted) {
-        let RunStarted { run, started, command, shard, environment, images, trials, walks } = started;
+        let RunStarted {
+            run,
+            started,
+            command,
+            shard,
+            flaky_permitted,
+            control,
+            environment,
+            images,
+            trials,
+            walks,
+            options,
+            qualification,
+        } = started;
         let this = &mut self.report.runs[self.run];
         (this.run, this.started, this.command, this.shard, this.environment) =
             (run, started, command, shard, environment);
+        this.flaky_permitted = flaky_permitted;
+        this.options = options;
+        this.qualifies = qualification.map(|it| *it);
         self.begun = true;
+        self.control = control;
         self.planned = trials;
         for image in &images {
             self.image(image);
         }
         for plan in walks {
             self.add_walk(plan, false);
+        }
+    }
+
+    fn resumed(&mut self, resumed: RunStarted) {
+        let now = self.last_at;
+        for walk in &mut self.report.walks[self.part.0..] {
+            // It went no further than the record does.
+            if walk.started_at.is_some() {
+                walk.finished_at.get_or_insert(now);
+            }
+        }
+        let part = self.finished.take().unwrap_or_else(|| self.reckon());
+        self.earlier = sum(&self.earlier, &part);
+        self.part = (self.report.walks.len(), now);
+        let left = count(resumed.trials.len(), "trial");
+        let text = format!("resumed with {left} that had no verdict: {}", resumed.command);
+        let run = &mut self.report.runs[self.run];
+        run.flaky_permitted = resumed.flaky_permitted;
+        run.notices.push(Notice { at: now, text });
+        for image in &resumed.images {
+            self.image(image);
+        }
+        for plan in resumed.walks {
+            self.add_walk(plan, false);
+        }
+    }
+
+    fn cell(&mut self, seen: CellSeen) {
+        let CellSeen { walk, leg, observers, fact, health, cell } = seen;
+        let Some(plan) = self.walks.get(&walk).map(|&index| &self.report.walks[index]) else { return };
+        let legs: Vec<String> = plan.legs.iter().map(|leg| leg.title.clone()).collect();
+        let evidence = plan.evidence.clone();
+        for Observer { trial, variant } in observers {
+            let tables = self.seen.entry(trial).or_default();
+            let own = tables.iter().position(|table| table.walk == walk && table.variant == variant);
+            let own = own.unwrap_or_else(|| {
+                tables.push(FactTable {
+                    variant,
+                    walk,
+                    legs: legs.clone(),
+                    facts: Vec::new(),
+                    health: Vec::new(),
+                    evidence: evidence.clone(),
+                });
+                tables.len() - 1
+            });
+            let rows = if health { &mut tables[own].health } else { &mut tables[own].facts };
+            let row = rows.iter().position(|row| row.fact == fact).unwrap_or_else(|| {
+                rows.push(FactRow { fact: fact.clone(), cells: Vec::new() });
+                rows.len() - 1
+            });
+            let cells = &mut rows[row].cells;
+            pad(cells, leg, "not looked at on this leg");
+            match cells.get_mut(leg) {
+                Some(earlier) => *earlier = cell.clone(),
+                None => cells.push(cell.clone()),
+            }
         }
     }
 
@@ -132,6 +243,7 @@ impl<'a> Reading<'a> {
             number: plan.walk.saturating_add(1),
             title: plan.title,
             trials: plan.trials,
+            evidence: plan.evidence,
             added,
             started_at: None,
             finished_at: None,
@@ -165,8 +277,9 @@ impl<'a> Reading<'a> {
     }
 
     fn trial(&mut self, finished_at: Option<f64>, mut result: TrialResult) {
+        self.seen.remove(&result.trial);
         let directory = &self.report.runs[self.run].directory;
-        for table in &mut result.tables {
+        for table in result.tables.iter_mut().chain(&mut result.in_company) {
             // An index that no plan knows stays out of reach of the others' walks.
             table.walk = self.walks.get(&table.walk).copied().unwrap_or(usize::MAX);
             if !directory.is_empty() && !table.evidence.is_empty() {
@@ -216,7 +329,8 @@ impl<'a> Reading<'a> {
                 } else {
                     (Outcome::NotRun, why)
                 };
-                let result = self.without_verdict(trial.clone(), outcome, why);
+                let mut result = self.without_verdict(trial.clone(), outcome, why);
+                self.add_seen(&mut result, why);
                 self.trial(None, result);
             }
         }
@@ -228,11 +342,37 @@ impl<'a> Reading<'a> {
             .sort_by_key(|trial| position.get(trial.result.trial.as_str()).copied().unwrap_or(usize::MAX));
 
         let totals = self.finished.take();
-        let reckoned = self.reckon();
+        let ended = totals.is_some();
+        let totals = sum(&self.earlier, &totals.unwrap_or_else(|| self.reckon()));
         let run = &mut self.report.runs[self.run];
-        run.ended = totals.is_some();
-        run.totals = totals.unwrap_or(reckoned);
+        run.ended = ended;
+        run.totals = totals;
         self.report.gaps.append(&mut gaps);
+    }
+
+    /// Adds what a trial without a verdict has seen. Of a variant that walked twice the later walk counts; a contract that was
+    /// seen broken is a failure, whatever came in between.
+    fn add_seen(&mut self, result: &mut TrialResult, why: &str) {
+        let mut tables = self.seen.remove(&result.trial).unwrap_or_default();
+        for table in &mut tables {
+            for row in table.facts.iter_mut().chain(&mut table.health) {
+                pad(&mut row.cells, table.legs.len(), why);
+            }
+        }
+        let broken = |table: &FactTable| {
+            let mut cells = table.facts.iter().chain(&table.health).flat_map(|row| &row.cells);
+            cells.any(|cell| cell.verdict == CellVerdict::Mismatch)
+        };
+        if !self.control && tables.iter().any(broken) {
+            result.outcome = Outcome::Failed;
+        }
+        if !tables.is_empty() {
+            result.explanation = Some(format!("{}; this is what was seen until then.", capitalized(why)));
+        }
+        while let Some(table) = tables.pop() {
+            let again = result.tables.iter().any(|later| later.variant == table.variant);
+            if again { result.in_company.insert(0, table) } else { result.tables.insert(0, table) }
+        }
     }
 
     fn without_verdict(&self, trial: String, outcome: Outcome, why: &str) -> TrialResult {
@@ -257,15 +397,17 @@ impl<'a> Reading<'a> {
             explanation: Some(format!("{}.", capitalized(why))),
             seconds: 0.0,
             tables: Vec::new(),
+            in_company: Vec::new(),
+            control: Vec::new(),
             disagreements: Vec::new(),
             rerun: String::new(),
             trial,
         }
     }
 
-    /// Totals from the events alone, for a run whose end is not on record.
+    /// Totals from the events alone, for a part of a run whose end is not on record.
     fn reckon(&self) -> RunFinished {
-        let walks = || self.report.walks.iter().filter(|walk| walk.run == self.run);
+        let walks = || self.report.walks[self.part.0..].iter();
         let legs = || walks().flat_map(|walk| &walk.legs);
         let mut spans: Vec<(f64, f64)> =
             walks().filter_map(|walk| Some((walk.started_at?, walk.finished_at.unwrap_or(self.last_at)))).collect();
@@ -276,13 +418,38 @@ impl<'a> Reading<'a> {
             until = until.max(end);
         }
         RunFinished {
-            seconds: self.last_at,
+            seconds: self.last_at - self.part.1,
             walking_seconds,
             homeserver_cpu_seconds: legs().map(|leg| leg.homeserver_cpu_seconds).sum(),
             boots: legs().map(|leg| leg.boots).sum(),
             cores: 0,
             interrupted: false,
         }
+    }
+}
+
+/// Both parts of a run together.
+fn sum(one: &RunFinished, other: &RunFinished) -> RunFinished {
+    RunFinished {
+        seconds: one.seconds + other.seconds,
+        walking_seconds: one.walking_seconds + other.walking_seconds,
+        homeserver_cpu_seconds: one.homeserver_cpu_seconds + other.homeserver_cpu_seconds,
+        boots: one.boots + other.boots,
+        cores: other.cores,
+        interrupted: other.interrupted,
+    }
+}
+
+/// Fills a row up to a leg.
+fn pad(cells: &mut Vec<Cell>, legs: usize, reason: &str) {
+    while cells.len() < legs {
+        cells.push(Cell {
+            expected: None,
+            observed: Observed::Nothing(reason.to_owned()),
+            verdict: CellVerdict::NotCompared,
+            diff: None,
+            seconds: 0.0,
+        });
     }
 }
 

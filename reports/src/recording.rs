@@ -1,5 +1,6 @@
 use std::{
-    fs, io,
+    fs::{self, File},
+    io::{self, BufRead as _, BufReader},
     path::{Path, PathBuf},
 };
 
@@ -84,30 +85,44 @@ impl Recording {
 
     /// Reads a run's directory, or its file of events. Evidence is linked as seen from that directory.
     pub fn read(path: &Path) -> Result<Self, RecordingError> {
-        let path = if path.is_dir() { path.join(EVENTS) } else { path.to_owned() };
-        let bytes = fs::read(&path).map_err(|source| RecordingError::Unreadable { path: path.clone(), source })?;
-        // A kill may have cut through a character; such a line is no JSON either.
-        let text = String::from_utf8_lossy(&bytes);
-        let mut recording = Recording::default();
-        for (index, line) in text.split_inclusive('\n').enumerate() {
-            if line.trim().is_empty() {
-                continue;
-            }
-            match serde_json::from_str(line) {
-                Ok(entry) => recording.entries.push(entry),
-                // Only the last line of a file can lack its end, and only an unfinished write leaves it so.
-                Err(_) if !line.ends_with('\n') => recording.truncated = true,
-                Err(source) => {
-                    return Err(RecordingError::Malformed { path, line: index + 1, source });
-                }
-            }
-        }
-        let ledger = path.with_file_name(LEDGER);
-        if ledger.exists() {
-            recording.ledger = Some(read_ledger(&ledger)?);
-        }
+        let path = events(path);
+        let mut recording = Recording { ledger: ledger_beside(&path)?, ..Recording::default() };
+        recording.truncated = each(&path, |entry| recording.entries.push(entry))?;
         Ok(recording)
     }
+}
+
+/// The file of events, of a run's directory or given as such.
+pub(crate) fn events(path: &Path) -> PathBuf {
+    if path.is_dir() { path.join(EVENTS) } else { path.to_owned() }
+}
+
+/// The ledger that was recorded with a run.
+pub(crate) fn ledger_beside(events: &Path) -> Result<Option<Ledger>, RecordingError> {
+    let ledger = events.with_file_name(LEDGER);
+    if ledger.exists() { read_ledger(&ledger).map(Some) } else { Ok(None) }
+}
+
+/// Gives every entry of a file of events, one after the other; says whether the last line is cut off.
+pub(crate) fn each(path: &Path, mut give: impl FnMut(Entry)) -> Result<bool, RecordingError> {
+    let mut lines = BufReader::new(File::open(path).map_err(|source| unreadable(path, source))?);
+    let mut line = Vec::new();
+    for number in 1.. {
+        line.clear();
+        if lines.read_until(b'\n', &mut line).map_err(|source| unreadable(path, source))? == 0 {
+            break;
+        }
+        if line.trim_ascii().is_empty() {
+            continue;
+        }
+        match serde_json::from_slice(&line) {
+            Ok(entry) => give(entry),
+            // Only the last line of a file can lack its end, and only an unfinished write leaves it so.
+            Err(_) if !line.ends_with(b"\n") => return Ok(true),
+            Err(source) => return Err(RecordingError::Malformed { path: path.to_owned(), line: number, source }),
+        }
+    }
+    Ok(false)
 }
 
 /// Run directories at or below `directory`, in order.

@@ -1,12 +1,15 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs, io,
+    fs::{self, File},
+    io::{self, BufWriter, Write as _},
     path::Path,
 };
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Ledger, Outcome, Recording, RunFinished, TrialResult, reading};
+use crate::{
+    Ledger, Outcome, Qualification, Qualifies, Recording, RecordingError, RunFinished, TrialResult, reading, recording,
+};
 
 /// The HTML page's file name.
 pub const PAGE: &str = "report.html";
@@ -42,6 +45,9 @@ pub struct Report {
     pub trials: Vec<Trial>,
     /// All of upstream's notes, if the run recorded its ledger.
     pub ledger: Option<Ledger>,
+    /// What it comes to for a candidate, if it is about one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub qualification: Option<Qualification>,
 }
 
 /// A run, or a set of shards, in one word.
@@ -52,6 +58,8 @@ pub enum Verdict {
     Passed,
     /// Nothing failed, but not all was seen: the run was interrupted or killed, a shard is missing, or no trial ran.
     Incomplete,
+    /// Something did not pass in company and passed alone, and the run was not told to let that pass.
+    Flaky,
     /// No homeserver broke its contract, but the harness, Docker or an image failed at least once.
     Errored,
     /// A homeserver broke its contract.
@@ -59,15 +67,22 @@ pub enum Verdict {
 }
 
 impl Verdict {
-    /// What a process that stands for the run exits with. 2 is left to wrong usage.
-    pub fn exit_code(self) -> u8 {
+    /// What a process that stands for the run exits with, be it the run itself or a report of it. The failed one is libtest's
+    /// own.
+    pub const fn exit_code(self) -> u8 {
         match self {
             Verdict::Passed => 0,
-            Verdict::Failed => 1,
             Verdict::Errored => 3,
             Verdict::Incomplete => 4,
+            Verdict::Flaky => 5,
+            Verdict::Failed => 101,
         }
     }
+
+    /// What a process exits with that was used wrongly.
+    pub const USAGE: u8 = 2;
+    /// What a run exits with that was interrupted.
+    pub const INTERRUPTED: u8 = 130;
 }
 
 /// Trials by outcome.
@@ -77,6 +92,9 @@ pub struct Counts {
     pub passed: usize,
     /// The homeserver broke its contract.
     pub failed: usize,
+    /// Did not pass in company, and passed alone.
+    #[serde(default)]
+    pub flaky: usize,
     /// The harness, Docker or an image failed.
     pub errored: usize,
     /// Not run.
@@ -112,6 +130,15 @@ pub struct Run {
     pub command: String,
     /// `1/4`, for one shard of several.
     pub shard: Option<String>,
+    /// Was it told to let pass what is flaky?
+    #[serde(default)]
+    pub flaky_permitted: bool,
+    /// The candidate that it qualifies, if it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub qualifies: Option<Qualifies>,
+    /// The options that change what a trial does, as they would be typed.
+    #[serde(default)]
+    pub options: Vec<String>,
     /// What it ran on: name and value.
     pub environment: Vec<(String, String)>,
     /// Its directory as seen from the report's: evidence paths start with it. Empty where the two are the same.
@@ -165,6 +192,9 @@ pub struct Walk {
     pub title: String,
     /// Trials that observed on it.
     pub trials: Vec<String>,
+    /// Evidence directory, relative to the run's directory.
+    #[serde(default)]
+    pub evidence: String,
     /// `true` for one that the plan did not have: a rerun alone.
     pub added: bool,
     /// When it set out.
@@ -190,6 +220,12 @@ pub struct Leg {
     pub finished_at: Option<f64>,
     /// CPU seconds of its homeserver's processes.
     pub homeserver_cpu_seconds: f64,
+    /// Memory that they held at the end, in bytes; 0 where that is not known.
+    #[serde(default)]
+    pub memory_bytes: u64,
+    /// How large the database was, in bytes; 0 where nothing answered.
+    #[serde(default)]
+    pub database_bytes: u64,
     /// Homeserver processes started.
     pub boots: usize,
     /// What the deployment said it is: name and value.
@@ -217,8 +253,9 @@ impl Outcome {
         match self {
             Outcome::NotRun => 0,
             Outcome::Passed => 1,
-            Outcome::Errored => 2,
-            Outcome::Failed => 3,
+            Outcome::Flaky => 2,
+            Outcome::Errored => 3,
+            Outcome::Failed => 4,
         }
     }
 }
@@ -226,13 +263,14 @@ impl Outcome {
 impl Counts {
     /// All trials.
     pub fn total(&self) -> usize {
-        self.passed + self.failed + self.errored + self.not_run
+        self.passed + self.failed + self.flaky + self.errored + self.not_run
     }
 
-    fn add(&mut self, outcome: Outcome) {
+    pub(crate) fn add(&mut self, outcome: Outcome) {
         *match outcome {
             Outcome::Passed => &mut self.passed,
             Outcome::Failed => &mut self.failed,
+            Outcome::Flaky => &mut self.flaky,
             Outcome::Errored => &mut self.errored,
             Outcome::NotRun => &mut self.not_run,
         } += 1;
@@ -241,7 +279,7 @@ impl Counts {
 
 impl Report {
     /// The version of the structure that this code writes.
-    pub const FORMAT: u32 = 1;
+    pub const FORMAT: u32 = 2;
 
     /// Puts recordings in order. Several are taken as shards of one whole; one shard's own report is not short of the
     /// others.
@@ -249,6 +287,15 @@ impl Report {
         let mut report = Self::read(recordings);
         report.conclude(report.runs.len() > 1);
         report
+    }
+
+    /// Puts the record of one run in order: its directory, or its file of events. Events are not held in memory.
+    pub fn of(path: &Path) -> Result<Self, RecordingError> {
+        let events = recording::events(path);
+        let mut report = Self { ledger: recording::ledger_beside(&events)?, ..Self::read([]) };
+        reading::read_file(&mut report, &events)?;
+        report.conclude(false);
+        Ok(report)
     }
 
     /// Puts recordings in order that should be all of a whole: shards that are missing are gaps, even if there is one only.
@@ -270,6 +317,7 @@ impl Report {
             walks: Vec::new(),
             trials: Vec::new(),
             ledger: None,
+            qualification: None,
         };
         for mut recording in recordings {
             if let Some(ledger) = recording.ledger.take() {
@@ -283,7 +331,9 @@ impl Report {
     /// Writes [`PAGE`], [`JUNIT`] and [`JSON`] into `directory`.
     pub fn write(&self, directory: &Path) -> io::Result<()> {
         fs::create_dir_all(directory)?;
-        fs::write(directory.join(JSON), serde_json::to_vec_pretty(self)?)?;
+        let mut json = BufWriter::new(File::create(directory.join(JSON))?);
+        serde_json::to_writer_pretty(&mut json, self)?;
+        json.flush()?;
         fs::write(directory.join(JUNIT), crate::junit(self))?;
         fs::write(directory.join(PAGE), crate::html(self))?;
         Ok(())
@@ -335,6 +385,17 @@ impl Report {
         self.find_gaps_between_shards(whole);
         self.name_anchors();
 
+        let qualifies = self.runs.iter().find_map(|run| run.qualifies.clone());
+        if let Some(of) = &qualifies {
+            for trial in self.trials.iter_mut().filter(|trial| trial.result.outcome == Outcome::Passed) {
+                let broken = crate::qualification::broken_without_a_note(trial, of);
+                if !broken.is_empty() {
+                    trial.result.outcome = Outcome::Failed;
+                    trial.result.explanation = Some(format!("No note says so:\n{}", broken.join("\n")));
+                }
+            }
+        }
+
         for trial in &self.trials {
             self.counts.add(trial.result.outcome);
         }
@@ -344,7 +405,9 @@ impl Report {
             Verdict::Failed
         } else if self.counts.errored > 0 {
             Verdict::Errored
-        } else if !self.gaps.is_empty() || self.counts.passed == 0 && !idle {
+        } else if self.trials.iter().any(|trial| self.is_flaky(trial)) {
+            Verdict::Flaky
+        } else if !self.gaps.is_empty() || self.counts.passed + self.counts.flaky == 0 && !idle {
             Verdict::Incomplete
         } else {
             Verdict::Passed
@@ -363,6 +426,13 @@ impl Report {
         }
         totals.floor_seconds = floor.filter(|floor| *floor > 0.0);
         totals.ratio = totals.floor_seconds.map(|floor| totals.walking_seconds / floor);
+
+        self.qualification = qualifies.map(|of| Qualification::of(self, &of));
+    }
+
+    /// Flaky, and not permitted to be?
+    pub(crate) fn is_flaky(&self, trial: &Trial) -> bool {
+        trial.result.outcome == Outcome::Flaky && !self.runs[trial.run].flaky_permitted
     }
 
     /// Shards say how many they are, so a missing one is noticed.

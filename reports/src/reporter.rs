@@ -1,6 +1,6 @@
 use std::{
     fs::{self, File},
-    io::{self, Stderr, Write},
+    io::{self, Read as _, Stderr, Write},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread,
@@ -8,8 +8,8 @@ use std::{
 };
 
 use crate::{
-    Counts, EVENTS, Entry, Event, Ledger, Recording, Report, RunFinished, RunStarted, Terminal, TerminalOptions,
-    Verdict, directory, recording,
+    Counts, EVENTS, Entry, Event, Ledger, Outcome, Report, RunFinished, RunStarted, Terminal, TerminalOptions, Verdict,
+    directory, mask, recording,
 };
 
 /// What a run tells its events to: it records them, shows them as they come, and writes the reports at the end.
@@ -45,13 +45,15 @@ pub struct Summary {
 struct Shared {
     directory: PathBuf,
     begun: Instant,
+    /// Seconds on record before that, of a run that goes on.
+    before: f64,
     state: Mutex<State>,
 }
 
 #[derive(Debug)]
 struct State {
-    entries: Vec<Entry>,
-    ledger: Option<Ledger>,
+    /// A broken contract stays one, even where the record cannot be written any more.
+    failed: bool,
     /// Gone when the run is over.
     record: Option<File>,
     terminal: Option<Terminal<Stderr>>,
@@ -69,6 +71,33 @@ impl Reporter {
         }
         let record = File::create(directory.join(EVENTS))?;
         directory::lock(&record)?;
+        Ok(Self::begin(directory, record, 0.0, Event::RunStarted(run), options))
+    }
+
+    /// Goes on with the record of a run that was killed or interrupted. Times go on, too, from where the record ends.
+    ///
+    /// # Errors
+    ///
+    /// A record that cannot be read, or whose run is still under way.
+    pub fn resume(directory: &Path, run: RunStarted, options: ReporterOptions) -> io::Result<Self> {
+        let path = directory.join(EVENTS);
+        let mut record = File::options().read(true).append(true).open(&path)?;
+        if record.try_lock().is_err() {
+            return Err(io::Error::other(format!("{} is still being written", path.display())));
+        }
+        let mut last = 0.0_f64;
+        let cut = recording::each(&path, |entry| last = last.max(entry.at)).map_err(io::Error::other)?;
+        if cut {
+            // What is no event goes, so that the next one begins a line.
+            let mut bytes = Vec::new();
+            record.read_to_end(&mut bytes)?;
+            let whole = bytes.iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1);
+            record.set_len(whole as u64)?;
+        }
+        Ok(Self::begin(directory, record, last, Event::RunResumed(run), options))
+    }
+
+    fn begin(directory: &Path, record: File, elapsed: f64, first: Event, options: ReporterOptions) -> Self {
         let terminal = options.terminal.map(|mut terminal| {
             if terminal.evidence_root.is_empty() {
                 terminal.evidence_root = shown(directory);
@@ -78,18 +107,18 @@ impl Reporter {
         let reporter = Reporter(Arc::new(Shared {
             directory: directory.to_owned(),
             begun: Instant::now(),
+            before: elapsed,
             state: Mutex::new(State {
-                entries: Vec::new(),
-                ledger: options.ledger,
+                failed: false,
                 record: Some(record),
                 terminal,
                 unwritten: Vec::new(),
                 summary: None,
             }),
         }));
-        reporter.emit(Event::RunStarted(run));
+        reporter.emit(first);
         reporter.let_time_pass();
-        Ok(reporter)
+        reporter
     }
 
     /// The run's directory.
@@ -117,12 +146,10 @@ impl Reporter {
         // Ends the lock, too.
         state.record = None;
 
-        let recording = Recording {
-            entries: std::mem::take(&mut state.entries),
-            ledger: state.ledger.take(),
-            ..Recording::default()
-        };
-        let report = Report::new([recording]);
+        let report = Report::of(&self.0.directory).unwrap_or_else(|error| {
+            state.unwritten.push(format!("the record cannot be read again: {error}"));
+            Report::new([])
+        });
         let written = report.write(&self.0.directory);
         let page = self.0.directory.join(crate::PAGE);
         let places = match written {
@@ -137,7 +164,10 @@ impl Reporter {
             // With standard error gone there is nobody left to tell.
             let _ = terminal.summary(&report, &[unwritten.clone(), places].concat());
         }
-        let verdict = if unwritten.is_empty() { report.verdict } else { report.verdict.max(Verdict::Errored) };
+        let mut verdict = if unwritten.is_empty() { report.verdict } else { report.verdict.max(Verdict::Errored) };
+        if state.failed {
+            verdict = Verdict::Failed;
+        }
         let summary = Summary { counts: report.counts, verdict, unwritten, page };
         state.summary = Some(summary.clone());
         summary
@@ -150,7 +180,7 @@ impl Reporter {
 
     fn elapsed(&self) -> f64 {
         // Milliseconds are what the record needs.
-        (self.0.begun.elapsed().as_secs_f64() * 1000.0).round() / 1000.0
+        ((self.0.before + self.0.begun.elapsed().as_secs_f64()) * 1000.0).round() / 1000.0
     }
 
     /// A terminal also shows how long something has been under way.
@@ -179,7 +209,8 @@ impl State {
         let Some(record) = &mut self.record else {
             return;
         };
-        let entry = Entry { at, event };
+        let entry = masked(Entry { at, event });
+        self.failed |= matches!(&entry.event, Event::TrialFinished(result) if result.outcome == Outcome::Failed);
         let written = serde_json::to_string(&entry)
             .map_err(io::Error::from)
             // One write a line: a kill cuts at most the last one.
@@ -192,8 +223,17 @@ impl State {
         if let Some(terminal) = &mut self.terminal {
             let _ = terminal.entry(&entry);
         }
-        self.entries.push(entry);
     }
+}
+
+/// The event without secrets: neither the record nor anything made of it holds them.
+fn masked(entry: Entry) -> Entry {
+    let Ok(mut value) = serde_json::to_value(&entry) else { return entry };
+    if !mask(&mut value) {
+        return entry;
+    }
+    // What was an event is one still: only texts have changed.
+    serde_json::from_value(value).unwrap_or(entry)
 }
 
 /// A path as the reader can type it where the run was started.

@@ -115,6 +115,12 @@ impl<W: Write> Terminal<W> {
         let at = entry.at;
         match &entry.event {
             Event::RunStarted(started) => self.started(at, started)?,
+            Event::RunResumed(resumed) => {
+                self.verdicts = 0;
+                self.say(at, "notice", ODD, "the run goes on with what has no verdict")?;
+                self.started(at, resumed)?;
+            }
+            Event::CellSeen(_) => {}
             Event::Notice { text } => self.say(at, "notice", ODD, text)?,
             Event::ImageStarted { image, how } => {
                 let image_under_way = ImageUnderWay { since: at, said_at: at, step: how.clone() };
@@ -187,10 +193,17 @@ impl<W: Write> Terminal<W> {
     pub fn summary(&mut self, report: &Report, places: &[String]) -> io::Result<()> {
         self.clear_status()?;
         let mut out = String::from("\n");
-        for outcome in [Outcome::Failed, Outcome::Errored] {
+        for outcome in [Outcome::Failed, Outcome::Errored, Outcome::Flaky] {
             for trial in report.trials.iter().filter(|trial| trial.result.outcome == outcome) {
                 let (word, style) = word(outcome);
                 let _ = writeln!(out, "{} {}", self.paint(style, &format!("{word:>8}")), trial.result.trial);
+                let mut lines = text::brief(&trial.result);
+                if let (true, Some(why)) = (lines.is_empty(), &trial.result.explanation) {
+                    lines.extend(text::clean(why).lines().map(str::to_owned));
+                }
+                for line in lines {
+                    let _ = writeln!(out, "{:>8} {line}", "");
+                }
             }
         }
         for gap in &report.gaps {
@@ -200,6 +213,7 @@ impl<W: Write> Terminal<W> {
         let (word, style) = match report.verdict {
             crate::Verdict::Passed => ("PASSED", GOOD.bold()),
             crate::Verdict::Incomplete => ("INCOMPLETE", ODD.bold()),
+            crate::Verdict::Flaky => ("FLAKY", ODD.bold()),
             crate::Verdict::Errored => ("ERROR", ERROR),
             crate::Verdict::Failed => ("FAILED", BROKEN),
         };
@@ -221,6 +235,13 @@ impl<W: Write> Terminal<W> {
         }
         for place in places {
             let _ = writeln!(out, "{place}");
+        }
+        if let Some(qualification) = &report.qualification {
+            for change in qualification.unannounced() {
+                let line = format!("{}: {}", change.of, text::shortened(&text::clean(&change.text), 300));
+                let _ = writeln!(out, "{} {line}", self.paint(ODD, " changed"));
+            }
+            let _ = writeln!(out, "{}", self.paint(style, &qualification.sentence));
         }
         self.write(&out)
     }
@@ -285,7 +306,7 @@ impl<W: Write> Terminal<W> {
                 let why = result.explanation.as_deref().unwrap_or("no reason given");
                 let _ = write!(text, ": {}", text::clean(why).trim().replace('\n', " "));
             }
-            Outcome::Failed | Outcome::Errored => {
+            Outcome::Failed | Outcome::Errored | Outcome::Flaky => {
                 self.troubles += 1;
                 let _ = writeln!(text, " ({})", duration(result.seconds));
                 if result.outcome == Outcome::Errored {
@@ -379,6 +400,7 @@ fn word(outcome: Outcome) -> (&'static str, Style) {
     match outcome {
         Outcome::Passed => ("passed", GOOD),
         Outcome::Failed => ("FAILED", BROKEN),
+        Outcome::Flaky => ("FLAKY", ODD.bold()),
         Outcome::Errored => ("ERROR", ERROR),
         Outcome::NotRun => ("not run", ODD),
     }

@@ -5,7 +5,7 @@ use std::{fmt::Write as _, time::Duration};
 use serde_json::Value;
 use similar::TextDiff;
 
-use crate::{Cell, CellVerdict, Counts, FactRow, FactTable, Observed, TrialResult};
+use crate::{Cell, CellVerdict, Counts, FactRow, FactTable, Noticed, Observed, TrialResult};
 
 /// `0.42 s`, `1.9 s`, `4 min 05 s`, `1 h 02 min`.
 pub(crate) fn duration(seconds: f64) -> String {
@@ -38,6 +38,7 @@ pub(crate) fn counts(counts: &Counts) -> String {
     let parts = [
         (counts.passed, "passed"),
         (counts.failed, "failed"),
+        (counts.flaky, "flaky"),
         (counts.errored, "errored"),
         (counts.not_run, "not run"),
     ];
@@ -195,6 +196,7 @@ pub(crate) fn pretty(value: &Value) -> String {
 pub(crate) fn observed(observed: &Observed) -> String {
     match observed {
         Observed::Value(value) => pretty(value),
+        Observed::Long { start, bytes, whole } => format!("{start}… ({bytes} bytes, whole in {whole})"),
         Observed::Error(error) => format!("could not look: {error}"),
         Observed::Nothing(reason) => format!("nothing to look at: {reason}"),
     }
@@ -223,20 +225,28 @@ pub(crate) fn diff(cell: &Cell) -> Option<String> {
 /// One cell that is not as it should be, with where it stands.
 pub(crate) struct Wrong<'a> {
     pub(crate) table: &'a FactTable,
+    /// Was it seen in company only?
+    pub(crate) in_company: bool,
     pub(crate) row: &'a FactRow,
     pub(crate) leg: &'a str,
     pub(crate) cell: &'a Cell,
 }
 
-/// What is not as it should be: the scenario's own facts first, then the health of the legs.
+/// What is not as it should be: the scenario's own facts first, then the health of the legs. What was seen in company counts
+/// where there is nothing else.
 pub(crate) fn wrong(result: &TrialResult) -> Vec<Wrong<'_>> {
+    let found = wrong_in(&result.tables, false);
+    if found.is_empty() { wrong_in(&result.in_company, true) } else { found }
+}
+
+fn wrong_in(tables: &[FactTable], in_company: bool) -> Vec<Wrong<'_>> {
     let mut found = Vec::new();
-    for table in &result.tables {
+    for table in tables {
         for row in table.facts.iter().chain(&table.health) {
             for (index, cell) in row.cells.iter().enumerate() {
                 if matches!(cell.verdict, CellVerdict::Mismatch | CellVerdict::Error) {
                     let leg = table.legs.get(index).map_or("", String::as_str);
-                    found.push(Wrong { table, row, leg, cell });
+                    found.push(Wrong { table, in_company, row, leg, cell });
                 }
             }
         }
@@ -261,8 +271,9 @@ pub(crate) fn explain(result: &TrialResult, evidence_root: &str) -> String {
     }
 
     let wrong = wrong(result);
-    for Wrong { table, row, leg, cell } in wrong.iter().take(SHOWN_CELLS) {
-        let _ = write!(out, "\n{} on {leg}", row.fact);
+    for Wrong { table, in_company, row, leg, cell } in wrong.iter().take(SHOWN_CELLS) {
+        let company = if *in_company { ", in company" } else { "" };
+        let _ = write!(out, "\n{} on {leg}{company}", row.fact);
         let _ = if table.variant.is_empty() { writeln!(out) } else { writeln!(out, " (variant {})", table.variant) };
         match (&cell.expected, diff(cell)) {
             (Some(_), Some(diff)) => {
@@ -287,10 +298,7 @@ pub(crate) fn explain(result: &TrialResult, evidence_root: &str) -> String {
     }
 
     let _ = writeln!(out);
-    let mut evidence: Vec<&str> =
-        result.tables.iter().map(|table| table.evidence.as_str()).filter(|path| !path.is_empty()).collect();
-    evidence.dedup();
-    for path in evidence {
+    for path in evidence(result) {
         let slash = if evidence_root.is_empty() { "" } else { "/" };
         let _ = writeln!(out, "evidence  {evidence_root}{slash}{path}");
     }
@@ -299,6 +307,29 @@ pub(crate) fn explain(result: &TrialResult, evidence_root: &str) -> String {
     }
     out.truncate(out.trim_end().len());
     out
+}
+
+/// The most cells that are told where a line has to do.
+const BRIEF_CELLS: usize = 4;
+
+/// What is not as it should be, a line a cell: `what is logged on 1.25.0: expected [], observed ["ERROR …"]`.
+pub fn brief(result: &TrialResult) -> Vec<String> {
+    let wrong = wrong(result);
+    let told = wrong.iter().take(BRIEF_CELLS).map(|Wrong { table, row, leg, cell, .. }| {
+        let variant = if table.variant.is_empty() { String::new() } else { format!(" ({})", table.variant) };
+        let (_, seen) = in_brief(cell);
+        format!("{} on {leg}{variant}: {}", row.fact, shortened(&clean(&seen).replace('\n', " "), 600))
+    });
+    let rest = wrong.len().saturating_sub(BRIEF_CELLS);
+    told.chain((rest > 0).then(|| format!("… and {rest} more, in the report"))).collect()
+}
+
+/// The directories of the walks on which a trial observed.
+pub(crate) fn evidence(result: &TrialResult) -> Vec<&str> {
+    let tables = result.tables.iter().chain(&result.in_company);
+    let mut evidence: Vec<&str> = tables.map(|table| table.evidence.as_str()).filter(|path| !path.is_empty()).collect();
+    evidence.dedup();
+    evidence
 }
 
 /// Later lines under the first, which stands behind a word of eight letters.
@@ -310,9 +341,12 @@ fn hang(text: &str) -> String {
 /// The fact tables in plain text: a fact a paragraph, a leg a line.
 pub(crate) fn tables(result: &TrialResult) -> String {
     let mut out = String::new();
-    for table in &result.tables {
-        if !table.variant.is_empty() {
-            let _ = writeln!(out, "== {} ==", table.variant);
+    let company = result.in_company.iter().map(|table| (table, "in company"));
+    for (table, company) in result.tables.iter().map(|table| (table, "")).chain(company) {
+        let caption: Vec<&str> =
+            [table.variant.as_str(), company].into_iter().filter(|part| !part.is_empty()).collect();
+        if !caption.is_empty() {
+            let _ = writeln!(out, "== {} ==", caption.join(", "));
         }
         let legs = table.legs.iter().map(|leg| leg.chars().count()).max().unwrap_or(0);
         let wrong_health = table.health.iter().filter(|row| {
@@ -348,6 +382,16 @@ pub(crate) fn in_brief(cell: &Cell) -> (&'static str, String) {
         }
         (CellVerdict::Error, _) => ("!", seen),
         (CellVerdict::NotCompared, _) => ("·", seen),
+    }
+}
+
+/// Whether a fact noticed old code, in words.
+pub(crate) fn noticed(noticed: &Noticed) -> String {
+    match noticed {
+        Noticed::Yes => "yes".to_owned(),
+        Noticed::No => "no".to_owned(),
+        Noticed::NotLookedAt(reason) => format!("not looked at: {}", reason.lines().next().unwrap_or_default()),
+        Noticed::Exempt(reason) => format!("cannot: {reason}"),
     }
 }
 

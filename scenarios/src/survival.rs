@@ -1,15 +1,14 @@
-//! Hops on which a rich estate must survive: those that rewrite most of what is stored.
+//! Hops on which a rich estate must survive: those that rewrite most of what is stored. The newest hop is in the sample of
+//! paths, and every other in its families.
 
-use harness::Scenario;
+use harness::{Database, Scenario};
 
 /// One scenario per hop.
 pub(crate) fn scenarios() -> Vec<Scenario> {
     vec![
         // Chain cover of the event graph, and account data in streams.
         Scenario::survival("1.25.0", "1.26.0"),
-        // The events table is rewritten on PostgreSQL.
-        Scenario::survival("1.37.1", "1.38.0"),
-        // A recent one.
-        Scenario::survival("1.125.0", "1.126.0"),
+        // The events table is rewritten, on PostgreSQL alone. 1.38.0 has a fault of its own (#10457).
+        Scenario::survival("1.37.1", "1.38.1").only_on(Database::Postgres),
     ]
 }

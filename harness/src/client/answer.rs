@@ -7,8 +7,18 @@ use serde_json::{Value, json};
 /// The homeserver answered, but not with what a seed or probe needs to go on. Unlike any other error this is the
 /// homeserver's doing.
 #[derive(Clone, Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct UnexpectedAnswer(pub(crate) String);
+#[error("{text}")]
+pub struct UnexpectedAnswer {
+    text: String,
+    /// Its status, where there was an answer.
+    pub(crate) status: Option<u16>,
+}
+
+impl UnexpectedAnswer {
+    pub(crate) fn new(text: String) -> Self {
+        Self { text, status: None }
+    }
+}
 
 /// An HTTP answer with its body read. Redirects are never followed: where a server sends one is an observation.
 #[derive(Clone, Debug)]
@@ -61,7 +71,8 @@ impl Answer {
 
     fn unexpected(&self, how: &str) -> anyhow::Error {
         let start: String = self.text().chars().take(500).collect();
-        UnexpectedAnswer(format!("{} answered {}, {how}: {start}", self.request, self.status)).into()
+        let text = format!("{} answered {}, {how}: {start}", self.request, self.status);
+        UnexpectedAnswer { text, status: Some(self.status) }.into()
     }
 
     /// Status, and error code where there is one.
@@ -70,6 +81,15 @@ impl Answer {
             Some(errcode) => json!({ "status": self.status, "errcode": errcode }),
             None => json!({ "status": self.status }),
         }
+    }
+
+    /// Status, and error code and text where there are any.
+    pub fn refusal(&self) -> Value {
+        let mut shown = self.brief();
+        if let Some(error) = self.json().ok().and_then(|json| json.get("error").cloned()) {
+            shown["error"] = error;
+        }
+        shown
     }
 
     /// Status and body: JSON where it is JSON, else text.

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, bail};
+use cookie_store::CookieStore;
 use reqwest::{Method, Url};
 use scraper::{Html, Selector};
 
 use super::Answer;
-use crate::{Live, config::SERVER_NAME};
+use crate::{Live, stage::config::SERVER_NAME};
 
 /// Redirects that end within this many steps are no loop.
 const STEPS: usize = 20;
@@ -16,8 +17,7 @@ const STEPS: usize = 20;
 #[derive(Clone, Debug)]
 pub struct Browser {
     live: Live,
-    /// Host to cookie to value. Paths and domains are not looked at.
-    cookies: BTreeMap<String, BTreeMap<String, String>>,
+    cookies: CookieStore,
     /// The process behind the server's own name: `main`, or a proxy.
     front: String,
 }
@@ -33,7 +33,7 @@ pub struct Page {
 
 impl Browser {
     pub(crate) fn new(live: Live, front: &str) -> Self {
-        Self { live, cookies: BTreeMap::new(), front: front.to_owned() }
+        Self { live, cookies: CookieStore::default(), front: front.to_owned() }
     }
 
     /// Opens an address and follows where it leads.
@@ -62,16 +62,17 @@ impl Browser {
             let host = url.host_str().unwrap_or_default().to_owned();
             let path = format!("{}{}", url.path(), url.query().map(|query| format!("?{query}")).unwrap_or_default());
             let mut request = self.live.anonymous().at(&process)?.request(method, &path).header("host", &host);
-            if let Some(cookies) = self.cookies.get(&host) {
-                let line: Vec<String> = cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
-                request = request.header("cookie", &line.join("; "));
+            let cookies: Vec<String> =
+                self.cookies.get_request_values(&url).map(|(name, value)| format!("{name}={value}")).collect();
+            if !cookies.is_empty() {
+                request = request.header("cookie", &cookies.join("; "));
             }
             if let Some(form) = &form {
                 let fields: Vec<_> = form.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
                 request = request.form(&fields);
             }
             let answer = request.await?;
-            self.keep_cookies(&host, &answer);
+            self.keep_cookies(&url, &answer);
             match answer.header("location").filter(|_| (300..400).contains(&answer.status())) {
                 Some(location) => {
                     url = url.join(location).with_context(|| format!("`{location}` is not an address"))?;
@@ -94,13 +95,10 @@ impl Browser {
         }
     }
 
-    fn keep_cookies(&mut self, host: &str, answer: &Answer) {
-        for header in answer.headers.get_all("set-cookie") {
-            let Some((name, value)) = header.to_str().ok().and_then(|text| text.split(';').next()?.split_once('='))
-            else {
-                continue;
-            };
-            self.cookies.entry(host.to_owned()).or_default().insert(name.trim().to_owned(), value.trim().to_owned());
+    fn keep_cookies(&mut self, url: &Url, answer: &Answer) {
+        for header in answer.headers.get_all("set-cookie").iter().filter_map(|header| header.to_str().ok()) {
+            // A cookie that is not for this address is no concern of a browser's either.
+            let _ = self.cookies.parse(header, url);
         }
     }
 }

@@ -1,10 +1,8 @@
 //! Where a forward proxy was asked to connect to.
 
-use std::time::Duration;
-
 use anyhow::bail;
 
-use crate::{Live, log::Stream};
+use crate::{Live, PATIENCE, stage::log::Stream};
 
 /// A forward proxy, as a companion.
 #[derive(Clone, Debug)]
@@ -20,8 +18,8 @@ impl ForwardProxy {
         let marker = self.live.unique("/settle-");
         self.live.anonymous().at(&format!("{}:8888", self.host))?.get(&marker).await?;
         let log = self.live.log(&self.host)?;
-        if !log.wait_for(&marker, Duration::from_secs(30)).await {
-            bail!("the log of `{}` did not show a request within 30 s", self.host);
+        if !log.wait_for(&marker, PATIENCE).await {
+            bail!("the log of `{}` did not show a request within {} s", self.host, PATIENCE.as_secs());
         }
         let lines = log.lines(Stream::Out);
         let addresses = lines.iter().filter_map(|line| line.split_once(": CONNECT ")?.1.split(' ').next());

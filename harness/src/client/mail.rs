@@ -1,14 +1,9 @@
 //! The mail sink's messages.
 
-use std::time::{Duration, Instant};
-
 use anyhow::bail;
 use serde::Deserialize;
 
-use crate::Live;
-
-/// How long a mail may take.
-const LIMIT: Duration = Duration::from_secs(30);
+use crate::{Live, PATIENCE, eventually};
 
 /// A mail that the homeserver sent.
 #[derive(Clone, Debug, Deserialize)]
@@ -39,16 +34,10 @@ impl Mailbox {
 
     /// The first mail to this address after the first `seen` to it; waits for it.
     pub async fn next_to(&self, address: &str, seen: usize) -> anyhow::Result<Mail> {
-        let begun = Instant::now();
-        loop {
-            let mut mails = self.to(address).await?;
-            if mails.len() > seen {
-                return Ok(mails.swap_remove(seen));
-            }
-            if begun.elapsed() > LIMIT {
-                bail!("no mail to {address} came within {} s", LIMIT.as_secs());
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
+        let mails = eventually(|| self.to(address), |mails| mails.len() > seen).await?;
+        match mails.into_iter().nth(seen) {
+            Some(mail) => Ok(mail),
+            None => bail!("no mail to {address} came within {} s", PATIENCE.as_secs()),
         }
     }
 

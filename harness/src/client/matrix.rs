@@ -3,6 +3,7 @@
 use std::{borrow::Cow, future::IntoFuture, time::Instant};
 
 use anyhow::Context as _;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::{Method, Url};
 use ruma_common::api::{
     IncomingResponseExt as _, OutgoingRequest, OutgoingRequestExt as _, SupportedVersions,
@@ -11,8 +12,8 @@ use ruma_common::api::{
 };
 use serde_json::{Value, json};
 
-use super::{Answer, Transcript};
-use crate::{Live, probe::BoxFuture};
+use super::{Answer, Transcript, UnexpectedAnswer};
+use crate::{Live, scenario::probe::BoxFuture};
 
 /// Somebody (a user, an admin, nobody) who talks to one process of the deployment.
 #[derive(Clone, Debug)]
@@ -141,8 +142,9 @@ impl Client {
             headers.clone_from(&answer.headers);
         }
         let response = response.body(answer.body.as_ref()).context("an unreadable response")?;
-        <R as OutgoingRequest>::IncomingResponse::try_from_http_response(response)
-            .map_err(|error| anyhow::anyhow!("{} answered something unexpected: {error}", answer.request))
+        <R as OutgoingRequest>::IncomingResponse::try_from_http_response(response).map_err(|error| {
+            UnexpectedAnswer::new(format!("{} answered something unexpected: {error}", answer.request)).into()
+        })
     }
 
     /// Gives the account a validated email address, as an identity server's word once did.
@@ -260,19 +262,19 @@ async fn exchange(
     }
     .await;
     transcript.record(&copy, begun.elapsed().as_secs_f64(), answer.as_ref());
-    answer.with_context(|| format!("{name} got no answer"))
+    answer.map_err(|error| {
+        if error.is_timeout() {
+            // Whoever asks waits as long as the client lets it: nothing came in that time.
+            UnexpectedAnswer::new(format!("{name} got no answer within {:.0} s", begun.elapsed().as_secs_f64())).into()
+        } else {
+            anyhow::Error::from(error).context(format!("{name} got no answer"))
+        }
+    })
 }
 
 /// Percent-encodes one path segment.
 pub fn escape(segment: &str) -> String {
-    let mut escaped = String::new();
-    for byte in segment.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            escaped.push(byte as char);
-        } else {
-            use std::fmt::Write as _;
-            write!(escaped, "%{byte:02X}").expect("writing to a string");
-        }
-    }
-    escaped
+    /// All but what RFC 3986 calls unreserved.
+    const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+    utf8_percent_encode(segment, RESERVED).to_string()
 }

@@ -1,12 +1,10 @@
 //! What a recorder saw: the small stand-in for services that a homeserver calls (push gateway, application service,
 //! captcha check …).
 
-use std::time::{Duration, Instant};
-
 use anyhow::bail;
 use serde_json::Value;
 
-use crate::Live;
+use crate::{Live, eventually};
 
 /// A recorder, as a companion.
 #[derive(Clone, Debug)]
@@ -16,7 +14,8 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    /// Sets its rules: a list of `{"path": regex, "status": 200, "json": …}`; what no rule fits gets 200 and `{}`.
+    /// Sets its rules: a list of `{"path": regex, "status": 200, "json": …}`; what no rule fits is answered as if there were
+    /// none.
     pub async fn script(&self, rules: &Value) -> anyhow::Result<()> {
         self.client()?.put("/_recorder/script", rules).await?.ok()?;
         Ok(())
@@ -26,6 +25,14 @@ impl Recorder {
     pub async fn requests(&self) -> anyhow::Result<Vec<Value>> {
         let answer = self.client()?.get("/_recorder/requests").await?.ok()?;
         Ok(serde_json::from_slice(answer.bytes())?)
+    }
+
+    /// The transactions that an application service was sent so far, oldest first, as [requests](Self::requests): also
+    /// those that it did not acknowledge.
+    pub async fn transactions(&self) -> anyhow::Result<Vec<Value>> {
+        let mut requests = self.requests().await?;
+        requests.retain(|request| request["path"].as_str().is_some_and(|path| path.contains("/transactions/")));
+        Ok(requests)
     }
 
     /// Forgets the requests and the connections seen so far.
@@ -41,17 +48,11 @@ impl Recorder {
         self.client()?.get("/_recorder/connections").await?.ok()?.json()
     }
 
-    /// Waits for a request whose path contains `text`; `None` when none comes within `limit`.
-    pub async fn request(&self, text: &str, limit: Duration) -> anyhow::Result<Option<Value>> {
-        let begun = Instant::now();
-        loop {
-            let requests = self.requests().await?;
-            let found = requests.into_iter().find(|request| request["path"].as_str().is_some_and(|p| p.contains(text)));
-            if found.is_some() || begun.elapsed() > limit {
-                return Ok(found);
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
+    /// Waits for a request whose path contains `text`; `None` when none comes.
+    pub async fn request(&self, text: &str) -> anyhow::Result<Option<Value>> {
+        let there = |request: &Value| request["path"].as_str().is_some_and(|path| path.contains(text));
+        let look = async || Ok(self.requests().await?.into_iter().find(there));
+        eventually(look, Option::is_some).await
     }
 
     /// The certificate authority that its TLS certificate is signed by, as PEM.
@@ -63,7 +64,7 @@ impl Recorder {
         Ok(answer.text())
     }
 
-    fn client(&self) -> anyhow::Result<crate::Client> {
+    pub(crate) fn client(&self) -> anyhow::Result<crate::Client> {
         self.live.anonymous().at(&format!("{}:8080", self.host))
     }
 }

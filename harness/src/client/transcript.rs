@@ -35,13 +35,14 @@ impl Transcript {
             }),
             Err(error) => json!({ "error": error.to_string() }),
         };
-        let line = json!({
+        let mut line = json!({
             "request": format!("{} {}", request.method(), request.url()),
             "authorization": request.headers().get("authorization").map(|value| String::from_utf8_lossy(value.as_bytes())),
             "body": body,
             "seconds": (seconds * 1000.0).round() / 1000.0,
             "answer": answer,
         });
+        reports::mask(&mut line);
         let mut file = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         // Evidence that cannot be written must not change a verdict; the run notices a full disk elsewhere.
         let _ = writeln!(file, "{line}");

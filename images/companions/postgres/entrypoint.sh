@@ -42,7 +42,7 @@ set_up() {
     fi
     rm /tmp/first.sql
     case $(cat "$PGDATA/PG_VERSION") in
-        13) method=md5 ;;
+        9.* | 1[0-3]) method=md5 ;;
         *) method=scram-sha-256 ;;
     esac
     echo "host all all all ${POSTGRES_HOST_AUTH_METHOD:-$method}" >> "$PGDATA/pg_hba.conf"

@@ -11,6 +11,7 @@ HTTP on port 8080 and HTTPS on port 8443 (other ports: RECORDER_HTTP_PORTS, RECO
     DELETE /_recorder/requests     forget them
     PUT    /_recorder/script       a list of rules; the first that fits answers:
                                    {"method"?, "path"?: regex for the whole path, "query"?: regex searched in the query,
+                                    "body"?: regex searched in the body, "header"?: {name: regex for the whole value},
                                     "times"?: answers only so often, "status"?: 200, "headers"?: {}, "json"? | "text"? |
                                     "base64"?, "delay"?: seconds, "close"?: true to drop the connection instead}
     GET    /_recorder/script       what is left of it
@@ -19,7 +20,8 @@ HTTP on port 8080 and HTTPS on port 8443 (other ports: RECORDER_HTTP_PORTS, RECO
     DELETE /_recorder/connections  count anew
     GET    /_recorder/ca.pem       the certificate to trust
 
-What no rule fits gets 200 and {}; RECORDER_DEFAULT_STATUS changes the status.
+What no rule fits is answered by the first that does of the rules in /etc/recorder/manners.json, if there is such a file:
+how the service behaves unless a script says otherwise. The rest gets 200 and {}; RECORDER_DEFAULT_STATUS changes the status.
 
 The certificate is made at start for the names in RECORDER_NAMES (comma-separated host names and addresses; default: the
 container's host name and localhost). RECORDER_CERTIFICATE: `chain` (default: signed by a certificate authority made for
@@ -41,9 +43,10 @@ from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
 TLS = Path("/tls")
+MANNERS = Path("/etc/recorder/manners.json")
 CERTIFICATE = Path("/run/recorder")
 lock = threading.Lock()
-requests, script = [], []
+requests, script, manners = [], [], []
 connections = {"http": 0, "https": 0, "tls_ok": 0, "tls_failed": []}
 
 
@@ -61,7 +64,7 @@ class Handler(BaseHTTPRequestHandler):
         address = urlsplit(self.path)
         if address.path.startswith("/_recorder/"):
             return self.control(address.path, body)
-        rule = self.rule_for(address)
+        rule = self.rule_for(address, body) or self.otherwise(address, body)
         status = rule.get("status", int(os.environ.get("RECORDER_DEFAULT_STATUS", 200)))
         seen = {
             "method": self.command,
@@ -101,18 +104,25 @@ class Handler(BaseHTTPRequestHandler):
             pass
         return body
 
-    def rule_for(self, address):
+    def rule_for(self, address, body):
         with lock:
-            for rule in script:
-                fits = (
-                    rule.get("method", self.command) == self.command
-                    and re.fullmatch(rule.get("path", ".*"), address.path)
-                    and re.search(rule.get("query", ""), address.query)
-                )
-                if fits and rule.get("times", 1) > 0:
+            for rule in [*script, *manners]:
+                if rule.get("times", 1) > 0 and self.fits(rule, address, body):
                     if "times" in rule:
                         rule["times"] -= 1
                     return dict(rule)
+
+    def fits(self, rule, address, body):
+        return (
+            rule.get("method", self.command) == self.command
+            and re.fullmatch(rule.get("path", ".*"), address.path)
+            and re.search(rule.get("query", ""), address.query)
+            and re.search(rule.get("body", "").encode(), body)
+            and all(re.fullmatch(value, self.headers.get(name, "")) for name, value in rule.get("header", {}).items())
+        )
+
+    def otherwise(self, address, body):
+        """The answer where no rule fits, for a stand-in that knows more than rules."""
         return {}
 
     def control(self, path, body):
@@ -127,9 +137,7 @@ class Handler(BaseHTTPRequestHandler):
                 connections.update(http=0, https=0, tls_ok=0, tls_failed=[])
             elif self.command == "PUT" and name == "script":
                 try:
-                    rules = json.loads(body)
-                    for rule in rules:
-                        re.compile(rule.get("path", "")), re.compile(rule.get("query", ""))
+                    rules = read_rules(body)
                 except (ValueError, AttributeError, re.error) as error:
                     return self.answer(400, json.dumps({"error": str(error)}).encode())
                 script[:] = rules
@@ -199,6 +207,14 @@ def context():
     return made
 
 
+def read_rules(text):
+    rules = json.loads(text)
+    for rule in rules:
+        for pattern in [rule.get("path", ""), rule.get("query", ""), rule.get("body", ""), *rule.get("header", {}).values()]:
+            re.compile(pattern)
+    return rules
+
+
 def text_of(body):
     try:
         return body.decode()
@@ -254,11 +270,18 @@ def ports(name, default):
     return [int(port) for port in os.environ.get(name, default).split(",") if port]
 
 
-make_certificate()
-servers = [Server(("0.0.0.0", port), Handler) for port in ports("RECORDER_HTTP_PORTS", "8080")]
-for port in ports("RECORDER_HTTPS_PORTS", "8443"):
-    servers.append(Server(("0.0.0.0", port), Handler))
-    servers[-1].tls = context()
-for server in servers:
-    threading.Thread(target=server.serve_forever).start()
-print("ready")
+def serve(handler):
+    if MANNERS.exists():
+        manners[:] = read_rules(MANNERS.read_text())
+    make_certificate()
+    servers = [Server(("0.0.0.0", port), handler) for port in ports("RECORDER_HTTP_PORTS", "8080")]
+    for port in ports("RECORDER_HTTPS_PORTS", "8443"):
+        servers.append(Server(("0.0.0.0", port), handler))
+        servers[-1].tls = context()
+    for server in servers:
+        threading.Thread(target=server.serve_forever).start()
+    print("ready")
+
+
+if __name__ == "__main__":
+    serve(Handler)

@@ -40,6 +40,8 @@ config.read_dict(
             "email.smtphost": host,
             "email.smtpport": port or "25",
             "email.hostname": name,
+            # Otherwise one sender has five mails, and one more every five minutes.
+            "email.ratelimit_sender.burst": "1000",
         },
     }
 )

@@ -1,6 +1,7 @@
 //! One page that holds a whole run and asks nothing of the network.
 
 mod ledger;
+mod qualification;
 mod setup;
 mod time;
 mod trial;
@@ -10,48 +11,75 @@ use chrono::DateTime;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use crate::{
-    Disagreement, Ledger, Note, Outcome, Report, Trial, Verdict, release,
+    Disagreement, Ledger, Note, Noticed, Outcome, Report, Trial, Verdict, release,
     report::capitalized,
     text::{self, count, duration},
 };
 
 /// A report as one self-contained HTML page.
 pub fn html(report: &Report) -> String {
-    let title = format!("{} · Synapse upgrades", capitalized(&text::counts(&report.counts)));
+    let title = match &report.qualification {
+        Some(qualification) => format!("{} · Synapse upgrades", qualification.sentence.trim_end_matches('.')),
+        None => format!("{} · Synapse upgrades", capitalized(&text::counts(&report.counts))),
+    };
     page(
         &title,
         report.verdict,
         &html! {
             (header(report))
-            (glance(report))
-            (tools(report))
-            main id="main" {
-                (troubles(report, Outcome::Failed, "Failed", "A homeserver broke its contract."))
-                (troubles(
-                    report,
-                    Outcome::Errored,
-                    "Errors",
-                    "The harness, Docker or an image failed. This says nothing of any homeserver.",
-                ))
-                (findings(report))
-                (releases(report))
-                @if let Some(ledger) = &report.ledger {
-                    section id="ledger" {
-                        h2 { "Ledger" }
-                        (ledger::summary(ledger, Some(report)))
-                        @if ledger.entries.len() > 30 {
-                            details.more { summary { "All notes" } (ledger::table(ledger, Some(report))) }
-                        } @else {
-                            (ledger::table(ledger, Some(report)))
-                        }
+            @if let Some(of) = &report.qualification {
+                main id="main" {
+                    (qualification::sections(report, of))
+                    details.more.everything open[of.areas.is_empty()] {
+                        summary { "Everything that was looked at" }
+                        (glance(report))
+                        (tools(report))
+                        (everything(report))
                     }
                 }
-                (time::section(report))
-                (setup::images(report))
-                (setup::environment(report))
+            } @else {
+                (glance(report))
+                (tools(report))
+                main id="main" { (everything(report)) }
             }
         },
     )
+}
+
+/// All sections, after what a reader wants first.
+fn everything(report: &Report) -> Markup {
+    html! {
+        (troubles(report, Outcome::Failed, "Failed", "A homeserver broke its contract."))
+        (troubles(
+            report,
+            Outcome::Errored,
+            "Errors",
+            "The harness, Docker or an image failed. This says nothing of any homeserver.",
+        ))
+        (troubles(
+            report,
+            Outcome::Flaky,
+            "Flaky",
+            "Did not pass in company, and passed alone. Both tables are shown; one of them is wrong.",
+        ))
+        (control(report))
+        (findings(report))
+        (releases(report))
+        @if let Some(ledger) = &report.ledger {
+            section id="ledger" {
+                h2 { "Ledger" }
+                (ledger::summary(ledger, Some(report)))
+                @if ledger.entries.len() > 30 {
+                    details.more { summary { "All notes" } (ledger::table(ledger, Some(report))) }
+                } @else {
+                    (ledger::table(ledger, Some(report)))
+                }
+            }
+        }
+        (time::section(report))
+        (setup::images(report))
+        (setup::environment(report))
+    }
 }
 
 /// The ledger as a page of its own, with a run's verdicts when one is given. Those link into the run's page.
@@ -78,6 +106,7 @@ fn page(title: &str, verdict: Verdict, body: &Markup) -> String {
     let dot = match verdict {
         Verdict::Passed => "%231a7f4b",
         Verdict::Incomplete => "%23a16207",
+        Verdict::Flaky => "%23c2570c",
         Verdict::Errored => "%237c3aed",
         Verdict::Failed => "%23c62828",
     };
@@ -110,15 +139,22 @@ fn page(title: &str, verdict: Verdict, body: &Markup) -> String {
 /// The verdict in a sentence or two.
 fn sentence(report: &Report) -> String {
     let counts = &report.counts;
-    let judged = counts.passed + counts.failed;
+    let judged = counts.passed + counts.failed + counts.flaky;
     let unjudged = match counts.errored {
         0 => String::new(),
         1 => " One more could not be judged.".to_owned(),
         errored => format!(" {errored} more could not be judged."),
     };
     match report.verdict {
+        Verdict::Passed if counts.flaky > 0 => {
+            format!("All {judged} trials that ran passed, {} of them alone only.", counts.flaky)
+        }
         Verdict::Passed if judged == 1 => "The one trial that ran passed.".to_owned(),
         Verdict::Passed => format!("All {judged} trials that ran passed."),
+        Verdict::Flaky => {
+            let does = if counts.flaky == 1 { "passes" } else { "pass" };
+            format!("{} of {} {does} alone only.", counts.flaky, count(judged, "trial"))
+        }
         Verdict::Failed => {
             format!("{} of {} found a broken contract.{unjudged}", counts.failed, count(judged, "trial"))
         }
@@ -147,7 +183,12 @@ fn header(report: &Report) -> Markup {
                 @if let Some(run) = run { " · " (moment(&run.started)) }
                 @if report.runs.len() > 1 { " · " (count(report.runs.len(), "shard")) }
             }
-            h1 { (sentence(report)) }
+            h1 {
+                @match &report.qualification {
+                    Some(qualification) => (qualification.sentence),
+                    None => (sentence(report)),
+                }
+            }
             @if !report.gaps.is_empty() {
                 ul.gaps { @for gap in &report.gaps { li { (gap) } } }
             }
@@ -158,6 +199,7 @@ fn header(report: &Report) -> Markup {
                         @for (number, outcome) in [
                             (report.counts.passed, Outcome::Passed),
                             (report.counts.failed, Outcome::Failed),
+                            (report.counts.flaky, Outcome::Flaky),
                             (report.counts.errored, Outcome::Errored),
                             (report.counts.not_run, Outcome::NotRun),
                         ] {
@@ -210,6 +252,7 @@ fn verdict_class(verdict: Verdict) -> &'static str {
     match verdict {
         Verdict::Passed => "passed",
         Verdict::Incomplete => "not-run",
+        Verdict::Flaky => "flaky",
         Verdict::Errored => "errored",
         Verdict::Failed => "failed",
     }
@@ -266,6 +309,7 @@ fn tools(report: &Report) -> Markup {
             nav aria-label="Sections" {
                 @if counts.failed > 0 { a href="#failed" { "Failed " (counts.failed) } }
                 @if counts.errored > 0 { a href="#errored" { "Errors " (counts.errored) } }
+                @if counts.flaky > 0 { a href="#flaky" { "Flaky " (counts.flaky) } }
                 @if findings > 0 { a href="#findings" { "Findings " (findings) } }
                 a href="#notes" { "Notes" }
                 @if report.ledger.is_some() { a href="#ledger" { "Ledger" } }
@@ -290,6 +334,40 @@ fn troubles(report: &Report, outcome: Outcome, title: &str, meaning: &str) -> Ma
                 h2 { (title) }
                 p.lead { (meaning) }
                 @for trial in trials { (trial::card(report, trial)) }
+            }
+        }
+    }
+}
+
+/// A control's facts: how many noticed old code, and each that did not.
+fn control(report: &Report) -> Markup {
+    let facts = || report.trials.iter().flat_map(|trial| trial.result.control.iter().map(move |fact| (trial, fact)));
+    let noticed = facts().filter(|(_, fact)| fact.noticed == Noticed::Yes).count();
+    html! {
+        @if facts().next().is_some() {
+            section id="control" {
+                h2 { "Control" }
+                p.lead {
+                    "Old code ran under the new version number. " (noticed) " of "
+                    (count(facts().count(), "changing fact")) " noticed."
+                }
+                @if noticed < facts().count() {
+                    table.facts {
+                        thead { tr { th scope="col" { "trial" } th scope="col" { "fact" } th scope="col" { "noticed" } } }
+                        tbody {
+                            @for (trial, fact) in facts().filter(|(_, fact)| fact.noticed != Noticed::Yes) {
+                                tr {
+                                    td { a href={ "#" (trial.anchor) } { (trial.result.trial) } }
+                                    td {
+                                        (value::prose(&fact.fact))
+                                        @if !fact.variant.is_empty() { " (" (value::prose(&fact.variant)) ")" }
+                                    }
+                                    td { (value::prose(&text::noticed(&fact.noticed))) }
+                                }
+                            }
+                        }
+                    }
+                }
             }
         }
     }
@@ -363,6 +441,7 @@ fn releases(report: &Report) -> Markup {
                             @for trial in trials {
                                 @match trial.result.outcome {
                                     Outcome::Passed => (trial::folded(report, trial, open)),
+                                    Outcome::NotRun if !trial.result.tables.is_empty() => (trial::folded(report, trial, true)),
                                     Outcome::NotRun => p.trial.not-run id=(trial.anchor) data-outcome="not-run" {
                                         (trial::badge(Outcome::NotRun)) " "
                                         span.name { (trial.result.trial) } " "

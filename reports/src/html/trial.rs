@@ -36,6 +36,7 @@ pub(super) fn class(outcome: Outcome) -> &'static str {
     match outcome {
         Outcome::Passed => "passed",
         Outcome::Failed => "failed",
+        Outcome::Flaky => "flaky",
         Outcome::Errored => "errored",
         Outcome::NotRun => "not-run",
     }
@@ -45,6 +46,7 @@ pub(super) fn word(outcome: Outcome) -> &'static str {
     match outcome {
         Outcome::Passed => "passed",
         Outcome::Failed => "failed",
+        Outcome::Flaky => "flaky",
         Outcome::Errored => "error",
         Outcome::NotRun => "not run",
     }
@@ -105,9 +107,7 @@ fn broken_name(name: &str) -> Markup {
 
 fn body(report: &Report, trial: &Trial) -> Markup {
     let result = &trial.result;
-    let mut evidence: Vec<&str> =
-        result.tables.iter().map(|table| table.evidence.as_str()).filter(|path| !path.is_empty()).collect();
-    evidence.dedup();
+    let evidence = text::evidence(result);
     html! {
         @if let Some(explanation) = &result.explanation {
             div.explanation { (text::clean(explanation).trim()) }
@@ -119,6 +119,12 @@ fn body(report: &Report, trial: &Trial) -> Markup {
             }
         }
         @for facts in &result.tables { (table(report, facts)) }
+        @if !result.in_company.is_empty() {
+            details.company open[result.outcome == Outcome::Flaky] {
+                summary { "in company, before it walked again alone" }
+                @for facts in &result.in_company { (table(report, facts)) }
+            }
+        }
         @if !result.rerun.is_empty() || !evidence.is_empty() {
             dl.trail {
                 @if !evidence.is_empty() {
@@ -154,6 +160,9 @@ fn table(report: &Report, table: &FactTable) -> Markup {
         row.cells.iter().any(|cell| matches!(cell.verdict, CellVerdict::Mismatch | CellVerdict::Error))
     };
     let sick = table.health.iter().filter(wrong).count();
+    if table.legs.len() > WIDE && nothing_at_all(table).is_none() {
+        return matrix(table);
+    }
     if let Some(reason) = nothing_at_all(table) {
         return html! {
             p.nothing { @if !table.variant.is_empty() { (value::prose(&table.variant)) ": " } "nothing was observed, " (reason) }
@@ -196,6 +205,65 @@ fn table(report: &Report, table: &FactTable) -> Markup {
                         tbody {
                             @for fact in table.health.iter().filter(|row| !wrong(row)) { (row(fact, &table.legs)) }
                         }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// More legs than this are not read side by side.
+const WIDE: usize = 8;
+
+/// A table of many legs: facts down, legs across, neighbors that came out the same as one cell, and what is wrong below.
+fn matrix(table: &FactTable) -> Markup {
+    let release = |leg: &str| leg.split_once(", ").map_or(leg, |(release, _)| release).to_owned();
+    html! {
+        div.scroll tabindex="0" role="group" aria-label="facts by leg" {
+            table.facts.matrix {
+                @if !table.variant.is_empty() { caption { (value::prose(&table.variant)) } }
+                thead {
+                    tr {
+                        th scope="col" { "fact" }
+                        @for leg in &table.legs { th.leg scope="col" title=(leg) { (release(leg)) } }
+                    }
+                }
+                tbody { @for row in &table.facts { (matrix_row(row, &table.legs)) } }
+                tbody.health { @for row in &table.health { (matrix_row(row, &table.legs)) } }
+            }
+        }
+    }
+}
+
+/// Wrong cells of one row that are shown in full; the others have their marks.
+const SHOWN: usize = 6;
+
+fn matrix_row(row: &FactRow, legs: &[String]) -> Markup {
+    let same = |a: &Cell, b: &Cell| a.verdict == b.verdict && a.observed == b.observed;
+    let wrong = |cell: &Cell| matches!(cell.verdict, CellVerdict::Mismatch | CellVerdict::Error);
+    let bad = row.cells.iter().any(|cell| cell.verdict == CellVerdict::Mismatch);
+    let error = row.cells.iter().any(|cell| cell.verdict == CellVerdict::Error);
+    html! {
+        tr.bad[bad].error[error && !bad] {
+            th scope="row" { (value::prose(&row.fact)) }
+            @for run in row.cells.chunk_by(same) {
+                @let (mark, text) = text::in_brief(&run[0]);
+                td.ok[run[0].verdict == CellVerdict::Match].bad[run[0].verdict == CellVerdict::Mismatch]
+                    .error[run[0].verdict == CellVerdict::Error]
+                    colspan=(run.len())
+                    title=[(run[0].verdict != CellVerdict::Match || run.len() < 4).then(|| text::shortened(&text, 160))] {
+                    (mark)
+                    @if run.len() >= 4 { " " (text::shortened(&text, 7 * run.len())) }
+                }
+            }
+        }
+        @for (index, cell) in row.cells.iter().enumerate().filter(|(_, cell)| wrong(cell)).take(SHOWN) {
+            tr.difference {
+                td colspan=(legs.len() + 1) {
+                    div.on { "on " (legs.get(index).map_or("", String::as_str)) ":" }
+                    @match text::diff(cell) {
+                        Some(diff) => (value::diff(&diff)),
+                        None => (text::in_brief(cell).1),
                     }
                 }
             }
@@ -303,6 +371,7 @@ fn observed(observed: &Observed) -> Markup {
     html! {
         @match observed {
             Observed::Value(seen) => (value::value(seen)),
+            Observed::Long { .. } => span.long { (text::observed(observed)) },
             Observed::Error(error) => span.could-not { "could not look: " (error) },
             Observed::Nothing(reason) => span.nothing { (reason) },
         }

@@ -76,6 +76,8 @@ pub(crate) fn trial(name: &str, note: Note, outcome: Outcome, tables: Vec<FactTa
         explanation: None,
         seconds: 6.1,
         tables,
+        in_company: Vec::new(),
+        control: Vec::new(),
         disagreements: Vec::new(),
         rerun: format!("cargo test --test upgrades -- --exact {name}"),
     }
@@ -279,6 +281,7 @@ fn plan(walk: usize, title: &str, legs: &[&str], trials: &[&str]) -> WalkPlan {
         title: title.into(),
         legs: legs.iter().map(|&leg| leg.into()).collect(),
         trials: trials.iter().map(|&trial| trial.into()).collect(),
+        evidence: format!("walk-{walk:02}"),
     }
 }
 
@@ -301,6 +304,8 @@ fn leg(walk: usize, leg: usize, boots: usize) -> Event {
         leg,
         seconds: 4.2,
         homeserver_cpu_seconds: 2.25,
+        memory_bytes: 100_000_000,
+        database_bytes: 2_000_000,
         boots,
         fingerprints: vec![
             ("server_version".into(), HOP.get(leg).copied().unwrap_or("1.53.0").into()),
@@ -316,6 +321,10 @@ pub(crate) fn started(shard: Option<&str>) -> RunStarted {
         started: "2026-11-23T17:19:02Z".into(),
         command: "cargo test --test upgrades -- v1_53 v1_54 v1_57".into(),
         shard: shard.map(Into::into),
+        flaky_permitted: false,
+        control: false,
+        qualification: None,
+        options: Vec::new(),
         environment: vec![
             ("docker".into(), "20.10.24".into()),
             ("cores".into(), "2".into()),
@@ -402,7 +411,7 @@ pub(crate) fn entries() -> Vec<Entry> {
         (30.4, Event::WalkStarted { walk: 2 }),
         (32.6, answers(1, 1, 3.9)),
         (32.4, answers(2, 0, 1.9)),
-        (33.0, Event::LegFinished(LegFinished { walk: 1, leg: 1, seconds: 4.3, homeserver_cpu_seconds: 3.0, boots: 3, fingerprints: Vec::new() })),
+        (33.0, Event::LegFinished(LegFinished { walk: 1, leg: 1, seconds: 4.3, homeserver_cpu_seconds: 3.0, memory_bytes: 0, database_bytes: 0, boots: 3, fingerprints: Vec::new() })),
         (33.0, Event::WalkFinished { walk: 1, seconds: 11.2 }),
         (33.0, verdict(cache_expiry())),
         (33.1, Event::WalkAdded(alone)),

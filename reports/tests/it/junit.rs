@@ -12,7 +12,7 @@ fn the_whole_run() {
 
 /// What `junit-10.xsd` of Jenkins' xUnit plugin admits: of each element its attributes, the required ones with a `!`,
 /// and its children.
-const SCHEMA: [(&str, &str, &str); 10] = [
+const SCHEMA: [(&str, &str, &str); 14] = [
     ("testsuites", "name time tests failures errors", "testsuite"),
     (
         "testsuite",
@@ -21,10 +21,18 @@ const SCHEMA: [(&str, &str, &str); 10] = [
     ),
     ("properties", "", "property"),
     ("property", "name! value!", ""),
-    ("testcase", "name! time classname group", "skipped error failure system-out system-err"),
+    (
+        "testcase",
+        "name! time classname group",
+        "skipped error failure rerunFailure rerunError flakyFailure flakyError system-out system-err",
+    ),
     ("skipped", "type message", ""),
     ("error", "type message", ""),
     ("failure", "type message", ""),
+    ("rerunFailure", "type! message", "stackTrace system-out system-err"),
+    ("rerunError", "type! message", "stackTrace system-out system-err"),
+    ("flakyFailure", "type! message", "stackTrace system-out system-err"),
+    ("flakyError", "type! message", "stackTrace system-out system-err"),
     ("system-out", "", ""),
     ("system-err", "", ""),
 ];

@@ -3,9 +3,12 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
 mod fixture;
+mod flaky;
 mod html;
 mod junit;
+mod killed;
 mod merge;
 mod properties;
+mod qualification;
 mod recording;
 mod terminal;

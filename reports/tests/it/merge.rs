@@ -117,10 +117,10 @@ fn the_command_merges_and_renders() {
     save(&root.path().join("two"), &shard(1));
 
     let (code, text) = reports(&["merge", "one", "two", "--out", "merged"], root.path());
-    assert_eq!(code, Some(1), "{text}");
+    assert_eq!(code, Some(Verdict::Failed.exit_code().into()), "{text}");
     insta::assert_snapshot!("merge", text);
     let report: Report = serde_json::from_slice(&fs::read(root.path().join("merged/report.json")).unwrap()).unwrap();
-    assert_eq!(report.counts, Counts { passed: 2, failed: 2, errored: 2, not_run: 1 });
+    assert_eq!(report.counts, Counts { passed: 2, failed: 2, flaky: 0, errored: 2, not_run: 1 });
     for name in [reports::PAGE, reports::JUNIT] {
         assert!(root.path().join("merged").join(name).exists());
     }

@@ -1,7 +1,8 @@
 use proptest::{collection::vec, option, prelude::*};
 use reports::{
-    Cell, CellVerdict, Counts, Disagreement, Entry, Event, FactRow, FactTable, ImageReady, LegFinished, Note, Observed,
-    Outcome, Recording, Report, RunFinished, RunStarted, Terminal, TerminalOptions, TrialResult, WalkPlan, html, junit,
+    Cell, CellSeen, CellVerdict, Counts, Disagreement, Entry, Event, FactRow, FactTable, ImageReady, LegFinished, Note,
+    Observed, Observer, Outcome, Recording, Report, RunFinished, RunStarted, Terminal, TerminalOptions, TrialResult,
+    WalkPlan, html, junit,
 };
 use serde_json::{Map, Value, json};
 
@@ -56,11 +57,14 @@ fn plan() -> impl Strategy<Value = WalkPlan> {
         title,
         legs,
         trials,
+        evidence: String::new(),
     })
 }
 
 fn cell() -> impl Strategy<Value = Cell> {
+    let long = (text(), 0..9_usize, text()).prop_map(|(start, bytes, whole)| Observed::Long { start, bytes, whole });
     let observed = prop_oneof![
+        long,
         value().prop_map(Observed::Value),
         text().prop_map(Observed::Error),
         text().prop_map(Observed::Nothing),
@@ -83,7 +87,13 @@ fn table() -> impl Strategy<Value = FactTable> {
 }
 
 fn outcome() -> impl Strategy<Value = Outcome> {
-    prop_oneof![Just(Outcome::Passed), Just(Outcome::Failed), Just(Outcome::Errored), Just(Outcome::NotRun)]
+    prop_oneof![
+        Just(Outcome::Passed),
+        Just(Outcome::Failed),
+        Just(Outcome::Flaky),
+        Just(Outcome::Errored),
+        Just(Outcome::NotRun)
+    ]
 }
 
 fn result() -> impl Strategy<Value = TrialResult> {
@@ -102,10 +112,21 @@ fn result() -> impl Strategy<Value = TrialResult> {
             outcome,
             explanation,
             seconds,
+            in_company: tables.clone(),
             tables,
+            control: Vec::new(),
             disagreements,
             rerun,
         })
+}
+
+fn cell_seen() -> impl Strategy<Value = Event> {
+    let observers = vec((trial(), text()).prop_map(|(trial, variant)| Observer { trial, variant }), 0..3);
+    (0..5_usize, 0..3_usize, observers, text(), any::<bool>(), cell()).prop_map(
+        |(walk, leg, observers, fact, health, cell)| {
+            Event::CellSeen(Box::new(CellSeen { walk, leg, observers, fact, health, cell }))
+        },
+    )
 }
 
 fn event() -> impl Strategy<Value = Event> {
@@ -121,14 +142,36 @@ fn event() -> impl Strategy<Value = Event> {
         vec(plan(), 0..3),
     )
         .prop_map(|(run, started, command, shard, environment, images, trials, walks)| {
-            Event::RunStarted(RunStarted { run, started, command, shard, environment, images, trials, walks })
+            Event::RunStarted(RunStarted {
+                run,
+                started,
+                command,
+                shard,
+                flaky_permitted: false,
+                control: false,
+                qualification: None,
+                options: Vec::new(),
+                environment,
+                images,
+                trials,
+                walks,
+            })
         });
     let ready = (text(), text(), text(), text(), seconds()).prop_map(|(image, source, reference, id, seconds)| {
         Event::ImageReady(ImageReady { image, source, reference, id, seconds })
     });
     let leg_finished = (walk(), 0..3_usize, seconds(), seconds(), 0..9_usize, pairs()).prop_map(
         |(walk, leg, seconds, homeserver_cpu_seconds, boots, fingerprints)| {
-            Event::LegFinished(LegFinished { walk, leg, seconds, homeserver_cpu_seconds, boots, fingerprints })
+            Event::LegFinished(LegFinished {
+                walk,
+                leg,
+                seconds,
+                homeserver_cpu_seconds,
+                memory_bytes: 0,
+                database_bytes: 0,
+                boots,
+                fingerprints,
+            })
         },
     );
     let finished = (seconds(), seconds(), seconds(), 0..99_usize, 0..9_usize, any::<bool>()).prop_map(
@@ -154,6 +197,7 @@ fn event() -> impl Strategy<Value = Event> {
         plan().prop_map(Event::WalkAdded),
         (walk(), 0..3_usize, any::<bool>(), seconds())
             .prop_map(|(walk, leg, started, seconds)| { Event::LegReady { walk, leg, started, seconds } }),
+        cell_seen(),
         leg_finished,
         (walk(), seconds()).prop_map(|(walk, seconds)| Event::WalkFinished { walk, seconds }),
         result().prop_map(|result| Event::TrialFinished(Box::new(result))),
@@ -195,9 +239,9 @@ proptest! {
         let (elements, sums) = validate(&junit(&report));
         let element = |name: &str| elements.get(name).copied().unwrap_or(0);
         let sum = |name: &str| sums.get(name).copied().unwrap_or(0);
-        let Counts { failed, errored, not_run, .. } = report.counts;
+        let Counts { failed, flaky, errored, not_run, .. } = report.counts;
         prop_assert_eq!((element("testcase"), sum("tests")), (report.counts.total(), report.counts.total()));
-        prop_assert_eq!((element("failure"), sum("failures")), (failed, failed));
+        prop_assert_eq!((element("failure"), sum("failures")), (failed + flaky, failed + flaky));
         prop_assert_eq!((element("error"), sum("errors")), (errored, errored));
         prop_assert_eq!((element("skipped"), sum("skipped")), (not_run, not_run));
     }
@@ -227,6 +271,7 @@ proptest! {
         prop_assert_eq!(merged.counts, Counts {
             passed: sum(|counts| counts.passed),
             failed: sum(|counts| counts.failed),
+            flaky: sum(|counts| counts.flaky),
             errored: sum(|counts| counts.errored),
             not_run: sum(|counts| counts.not_run),
         });

@@ -104,7 +104,7 @@ fn another_malformed_line_is_named() {
         let error = anyhow::Error::from(Recording::read(path).unwrap_err());
         format!("{error:#}").replace(root.path().to_str().unwrap(), "RUN")
     };
-    insta::assert_snapshot!(said(root.path()), @"RUN/events.jsonl, line 4 is not as it should be: unknown variant `a_new_kind`, expected one of `run_started`, `notice`, `image_started`, `image_step`, `image_ready`, `image_failed`, `walk_started`, `walk_added`, `leg_ready`, `leg_finished`, `walk_finished`, `trial_finished`, `run_finished` at line 1 column 31");
+    insta::assert_snapshot!(said(root.path()), @"RUN/events.jsonl, line 4 is not as it should be: unknown variant `a_new_kind`, expected one of `run_started`, `run_resumed`, `notice`, `image_started`, `image_step`, `image_ready`, `image_failed`, `walk_started`, `walk_added`, `leg_ready`, `cell_seen`, `leg_finished`, `walk_finished`, `trial_finished`, `run_finished` at line 1 column 31");
     insta::assert_snapshot!(said(&root.path().join("nowhere")), @"cannot read RUN/nowhere: No such file or directory (os error 2)");
 }
 

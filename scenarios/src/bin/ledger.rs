@@ -19,7 +19,10 @@ struct Arguments {
 enum Command {
     /// Every note with what becomes of it, and the counts
     Show,
-    /// Compares with the newest release on PyPI; names what is new and what is gone (exit status 1 if anything is)
+    /// Where upstream's text and real servers disagree, as Markdown for upstream
+    Disagreements,
+    /// Compares with the newest release on PyPI; names what is new, gone or rewritten (exit status 1 if anything is), and
+    /// prints the beginning of a scenario for each new note
     Drift,
     /// Writes the newest release's headings to `headings.toml`
     Refresh,
@@ -39,6 +42,10 @@ async fn main() -> ExitCode {
 async fn run(command: Command) -> Result<ExitCode, String> {
     match command {
         Command::Show => show(),
+        Command::Disagreements => {
+            print!("{}", ledger::disagreements(&scenarios::all()));
+            Ok(ExitCode::SUCCESS)
+        }
         Command::Drift => drift().await,
         Command::Refresh => refresh().await,
     }
@@ -73,24 +80,38 @@ async fn drift() -> Result<ExitCode, String> {
     let (from, known) = ledger::headings();
     let (release, headings) = newest().await?;
     let missing = |of: &[Heading], from: &[Heading]| -> Vec<Heading> {
-        of.iter().filter(|heading| !from.contains(heading)).cloned().collect()
+        of.iter().filter(|heading| !from.iter().any(|other| other.is_same_section(heading))).cloned().collect()
     };
     let (new, gone) = (missing(&headings, &known), missing(&known, &headings));
-    for (sign, heading) in new.iter().map(|heading| ('+', heading)).chain(gone.iter().map(|heading| ('-', heading))) {
-        let release = heading.release.as_ref().map(ToString::to_string).unwrap_or_default();
-        println!("{sign} {release}  {}\n    {}", heading.text, heading.url());
+    let rewritten = headings
+        .iter()
+        .filter(|heading| known.iter().any(|other| other.is_same_section(heading) && other.digest != heading.digest));
+    let rewritten: Vec<Heading> = rewritten.cloned().collect();
+    for (sign, headings) in [('+', &new), ('-', &gone), ('~', &rewritten)] {
+        for heading in headings {
+            let release = heading.release.as_ref().map(ToString::to_string).unwrap_or_default();
+            println!("{sign} {release}  {}\n    {}", heading.text, heading.url());
+        }
     }
-    if new.is_empty() && gone.is_empty() {
+    for heading in new.iter().filter(|heading| heading.level > 1 && heading.release.is_some()) {
+        println!("\n{}", heading.skeleton());
+    }
+    if new.is_empty() && gone.is_empty() && rewritten.is_empty() {
         println!("{release} has the notes of {from}: {} headings", known.len());
         return Ok(ExitCode::SUCCESS);
     }
-    println!("{} new and {} gone from {from} to {release}; `ledger refresh` takes them over", new.len(), gone.len());
+    println!(
+        "{} new, {} gone and {} rewritten from {from} to {release}; `ledger refresh` takes them over",
+        new.len(),
+        gone.len(),
+        rewritten.len()
+    );
     Ok(ExitCode::FAILURE)
 }
 
 async fn refresh() -> Result<ExitCode, String> {
     let (release, headings) = newest().await?;
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("headings.toml");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/ledger/headings.toml");
     let count = headings.len();
     fs::write(&path, ledger::render(release.clone(), headings)).map_err(|e| format!("{}: {e}", path.display()))?;
     println!("{count} headings of {release} are in {}", path.display());

@@ -1,0 +1,146 @@
+//! What a container prints, line by line, in memory and as evidence.
+
+use std::{
+    fs::File,
+    io::Write as _,
+    path::Path,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use anyhow::bail;
+use futures::future::BoxFuture;
+use testcontainers::core::logs::{LogFrame, consumer::LogConsumer};
+use tokio::sync::watch;
+
+/// How long the rest of a log may take to arrive.
+const END_LIMIT: Duration = Duration::from_secs(60);
+
+/// Where a line was printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stream {
+    Out,
+    Err,
+}
+
+/// The lines of one container. Cheap to clone; all clones see the same lines.
+#[derive(Clone, Debug)]
+pub(crate) struct Log {
+    lines: Arc<Mutex<Vec<(Stream, String)>>>,
+    /// The number of frames seen, and whether the stream has ended.
+    progress: watch::Receiver<(usize, bool)>,
+}
+
+/// The end that Docker's log stream feeds. Its drop is the end of the stream.
+pub(crate) struct Feed {
+    lines: Arc<Mutex<Vec<(Stream, String)>>>,
+    parts: Mutex<[Vec<u8>; 2]>,
+    files: Mutex<[File; 2]>,
+    progress: watch::Sender<(usize, bool)>,
+}
+
+impl Log {
+    /// A log that is also written to `<stem>.out.log` and `<stem>.err.log`.
+    pub(crate) fn create(directory: &Path, stem: &str) -> std::io::Result<(Self, Feed)> {
+        let file = |stream: &str| File::create(directory.join(format!("{stem}.{stream}.log")));
+        let files = Mutex::new([file("out")?, file("err")?]);
+        let lines = Arc::new(Mutex::new(Vec::new()));
+        let (sender, progress) = watch::channel((0, false));
+        let log = Self { lines: Arc::clone(&lines), progress };
+        Ok((log, Feed { lines, parts: Mutex::new([Vec::new(), Vec::new()]), files, progress: sender }))
+    }
+
+    /// One that has ended, with these lines on standard output.
+    #[cfg(test)]
+    pub(crate) fn of(lines: &[&str]) -> Self {
+        let lines = lines.iter().map(|line| (Stream::Out, (*line).to_owned())).collect();
+        Self { lines: Arc::new(Mutex::new(lines)), progress: watch::channel((1, true)).1 }
+    }
+
+    /// How often something was printed so far.
+    pub(crate) fn frames(&self) -> usize {
+        self.progress.borrow().0
+    }
+
+    /// The lines of one stream so far.
+    pub(crate) fn lines(&self, stream: Stream) -> Vec<String> {
+        lock(&self.lines).iter().filter(|(of, _)| *of == stream).map(|(_, line)| line.clone()).collect()
+    }
+
+    /// Everything printed so far, both streams in the order of printing.
+    pub(crate) fn text(&self) -> String {
+        lock(&self.lines).iter().map(|(_, line)| line.as_str()).collect::<Vec<_>>().join("\n")
+    }
+
+    /// Waits until a line contains `text`, or the stream ends, or the time is up. Says whether the line came.
+    pub(crate) async fn wait_for(&self, text: &str, limit: Duration) -> bool {
+        let mut progress = self.progress.clone();
+        let seen = async {
+            let mut from = 0;
+            loop {
+                let ended = progress.borrow_and_update().1;
+                {
+                    let lines = lock(&self.lines);
+                    if lines[from..].iter().any(|(_, line)| line.contains(text)) {
+                        return true;
+                    }
+                    from = lines.len();
+                }
+                if ended || progress.changed().await.is_err() {
+                    return false;
+                }
+            }
+        };
+        tokio::time::timeout(limit, seen).await.unwrap_or(false)
+    }
+
+    /// Waits until the container has printed its last; an error when that does not come from Docker.
+    pub(crate) async fn ended(&self) -> anyhow::Result<()> {
+        let mut progress = self.progress.clone();
+        match tokio::time::timeout(END_LIMIT, progress.wait_for(|(_, ended)| *ended)).await {
+            // An error means that the feed is gone, which is the end too.
+            Ok(_) => Ok(()),
+            Err(_) => bail!("Docker did not end the log of a container within {} s of its end", END_LIMIT.as_secs()),
+        }
+    }
+}
+
+impl LogConsumer for Feed {
+    fn accept<'a>(&'a self, record: &'a LogFrame) -> BoxFuture<'a, ()> {
+        let (stream, index, bytes) = match record {
+            LogFrame::StdOut(bytes) => (Stream::Out, 0, bytes),
+            LogFrame::StdErr(bytes) => (Stream::Err, 1, bytes),
+        };
+        // Evidence that cannot be written must not change a verdict; the run notices a full disk elsewhere.
+        let _ = lock(&self.files)[index].write_all(bytes);
+        let mut parts = lock(&self.parts);
+        parts[index].extend_from_slice(bytes);
+        let mut lines = lock(&self.lines);
+        while let Some(end) = parts[index].iter().position(|&byte| byte == b'\n') {
+            let line: Vec<u8> = parts[index].drain(..=end).collect();
+            lines.push((stream, String::from_utf8_lossy(&line).trim_end().to_owned()));
+        }
+        drop((parts, lines));
+        self.progress.send_modify(|(frames, _)| *frames += 1);
+        Box::pin(std::future::ready(()))
+    }
+}
+
+impl Drop for Feed {
+    fn drop(&mut self) {
+        let parts = std::mem::take(&mut *lock(&self.parts));
+        let mut lines = lock(&self.lines);
+        for (part, stream) in parts.into_iter().zip([Stream::Out, Stream::Err]) {
+            if !part.is_empty() {
+                lines.push((stream, String::from_utf8_lossy(&part).trim_end().to_owned()));
+            }
+        }
+        drop(lines);
+        self.progress.send_modify(|(_, ended)| *ended = true);
+    }
+}
+
+/// A panic elsewhere must not hide what was printed.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

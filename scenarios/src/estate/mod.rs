@@ -1,0 +1,108 @@
+//! What users own, one part a file. A new part is a file here and its name in the list below.
+
+/// What a module of a part needs.
+mod prelude {
+    pub(super) use harness::{
+        Method,
+        estate::{Part, Person, Signer, Visit, event, list, text, typed},
+        prelude::{Result, Value, eventually, json},
+    };
+}
+
+/// Declares the modules, and lists what their `part` makes.
+macro_rules! parts {
+    ($($name:ident),* $(,)?) => {
+        $(mod $name;)*
+
+        /// All parts, in this order.
+        pub(crate) fn parts() -> Vec<harness::estate::Part> {
+            vec![$($name::part()),*]
+        }
+    };
+}
+
+parts!(
+    account_data,
+    accounts,
+    addresses,
+    admin_rooms,
+    aliases,
+    barred,
+    bridge_down,
+    bridged,
+    by_time,
+    communities,
+    context,
+    cross_signing,
+    dehydrated_devices,
+    delayed_events,
+    device_changes,
+    device_keys,
+    devices,
+    directories,
+    experimental,
+    fallback_keys,
+    filters,
+    forgotten,
+    going_on,
+    guests,
+    history_purged_later,
+    ignored,
+    key_backup,
+    knocks,
+    labels,
+    levels_as_text,
+    login_tokens,
+    many_settings,
+    media,
+    media_deleted_later,
+    members,
+    odd_content,
+    passwords,
+    people_erased_later,
+    pictures,
+    presence,
+    profile,
+    public_rooms,
+    purged_history,
+    push_rules,
+    pushers,
+    rate_limits,
+    receipts,
+    redactions,
+    refresh_tokens,
+    registration_tokens,
+    relations,
+    reported_rooms,
+    reports,
+    retention,
+    rights,
+    room_of_unknown_version,
+    room_versions,
+    rooms,
+    rooms_deleted_later,
+    rooms_left,
+    rooms_upgraded_later,
+    search,
+    server_notices,
+    shadowed_rules,
+    sliding_rooms,
+    sliding_sync,
+    spaces,
+    statistics,
+    strangers,
+    sync_tokens,
+    synchronising,
+    tags,
+    thread_subscriptions,
+    threads,
+    thumbnails,
+    timeline,
+    to_device,
+    to_device_of_old,
+    tokens,
+    topics,
+    uia,
+    unread,
+    upgraded_room,
+);

@@ -1,0 +1,28 @@
+//! Names and pictures of people.
+
+use super::prelude::*;
+
+pub(super) fn part() -> Part {
+    Part::new("profile")
+        .fills(&["profiles"])
+        .rides_along()
+        .write(|it: Visit| async move {
+            let person = it.somebody("profiled").await?;
+            let set = async |field: &str, value: &str| person.put(&["profile", person.id(), field], json!({ field: value })).await;
+            // Who minds how large a picture is looks for it.
+            let config = &it.live.deployment().config;
+            let minds = ["max_avatar_size", "allowed_avatar_mimetypes"].iter().any(|option| config.contains_key(*option));
+            let picture = if minds {
+                person.client().upload("face.png", "image/png", super::thumbnails::PICTURE).await?
+            } else {
+                format!("mxc://{}/picture", harness::SERVER_NAME)
+            };
+            set("displayname", "Ünïcode ✓ the Owner").await?;
+            set("avatar_url", &picture).await?;
+            Ok(json!({ "person": person.id() }))
+        })
+        .read(|it: Visit| async move {
+            let profile = it.friend.get(&["profile", &it.kept("person")?]).await?;
+            Ok(json!({ "displayname": profile["displayname"], "avatar_url": profile["avatar_url"] }))
+        })
+}

@@ -1,0 +1,47 @@
+//! A room of every version that the release calls stable; people can still talk in each.
+
+use super::prelude::*;
+
+pub(super) fn part() -> Part {
+    Part::new("room versions")
+        .write(|it: Visit| async move {
+            let mut rooms = json!({});
+            // All of them once, and on later legs the one that the release prefers.
+            let versions = if it.mark == "1" { stable(&it).await? } else { vec![default(&it).await?] };
+            for version in versions {
+                let options = json!({ "name": format!("Version {version}"), "preset": "private_chat", "room_version": version });
+                let room = it.shared(options).await?;
+                it.friend.say(&room, "first words").await?;
+                rooms[version] = json!(room);
+            }
+            Ok(json!({ "rooms": rooms }))
+        })
+        .read(|it: Visit| async move {
+            let mut shown = json!({});
+            for (version, room) in it.kept["rooms"].as_object().into_iter().flatten() {
+                let room = text(room);
+                let said = it.owner.say(&room, "more words").await?;
+                let heard = it.friend.get(&["rooms", &room, "event", &said]).await?;
+                shown[version] = json!({
+                    "created": it.friend.get(&["rooms", &room, "state", "m.room.create"]).await?,
+                    "name": it.friend.get(&["rooms", &room, "state", "m.room.name"]).await?,
+                    "heard": heard["content"]["body"],
+                });
+            }
+            Ok(shown)
+        })
+}
+
+async fn capability(it: &Visit) -> Result<Value> {
+    Ok(it.owner.get(&["capabilities"]).await?["capabilities"]["m.room_versions"].clone())
+}
+
+async fn default(it: &Visit) -> Result<String> {
+    Ok(text(&capability(it).await?["default"]))
+}
+
+async fn stable(it: &Visit) -> Result<Vec<String>> {
+    let versions = capability(it).await?;
+    let available = versions["available"].as_object().cloned().unwrap_or_default();
+    Ok(available.into_iter().filter(|(_, stability)| stability == "stable").map(|(version, _)| version).collect())
+}

@@ -1,0 +1,37 @@
+//! What somebody has not read yet: counts, highlights, and the list of notifications.
+
+use super::prelude::*;
+
+pub(super) fn part() -> Part {
+    Part::new("unread counts")
+        .fills(&["event_push_actions", "event_push_summary", "event_push_summary_stream_ordering"])
+        .write(|it: Visit| async move {
+            let person = it.somebody("unread").await?;
+            let room = it.owner.room(json!({ "name": "Busy", "preset": "private_chat", "invite": [person.id()] })).await?;
+            person.join(&room).await?;
+            let read = it.owner.say(&room, "read").await?;
+            person.post(&["rooms", &room, "receipt", "m.read", &read], json!({})).await?;
+            for words in ["not read", "nor this", &format!("hey {}", person.id())] {
+                it.owner.say(&room, words).await?;
+            }
+            Ok(json!({ "token": person.token(), "room": room }))
+        })
+        .read(|it: Visit| async move {
+            let (person, room) = (it.owner.with_token(&it.kept("token")?), it.kept("room")?);
+            let look = async || {
+                let seen = person.sync(None, json!({ "room": { "rooms": [room], "timeline": { "limit": 1 } } })).await?;
+                Ok(seen["rooms"]["join"][&room]["unread_notifications"].clone())
+            };
+            // Counted after the events are sent.
+            let counts = eventually(look, |counts| counts["notification_count"] == 3).await?;
+            // The rest of the list is forgotten by and by.
+            let notified = person.get(&["notifications", "?only=highlight"]).await?;
+            let shown = |notified: &Value| {
+                json!({ "event": event(&notified["event"]), "read": notified["read"], "room": notified["room_id"] })
+            };
+            Ok(json!({
+                "notifications": counts["notification_count"], "highlights": counts["highlight_count"],
+                "list": list(&notified["notifications"]).iter().map(shown).collect::<Value>(),
+            }))
+        })
+}

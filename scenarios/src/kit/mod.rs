@@ -1,0 +1,13 @@
+//! What several notes need and the harness, which knows no note, does not say.
+
+pub(crate) mod bridge;
+pub(crate) mod federation;
+pub(crate) mod groups;
+pub(crate) mod login_tokens;
+pub(crate) mod mas;
+pub(crate) mod metrics;
+pub(crate) mod notices;
+pub(crate) mod platform;
+pub(crate) mod processes;
+pub(crate) mod sync;
+pub(crate) mod workers;

@@ -1,0 +1,75 @@
+//! Synapse 1.66.0.
+
+use harness::prelude::*;
+
+use crate::notes::{
+    v1_000::by_smtp,
+    v1_064::{verified_by, verifying_mails},
+};
+
+notes!("1.66.0": email_delegation_removed);
+
+/// This release, and those until 1.71.0, keep the rule for the user's own name to themselves (issue 14356).
+const RULES: &str = "part: push rules";
+
+/// An identity server no longer verifies email addresses in the homeserver's place: the setting that names one is refused, even if
+/// it names nobody, and without an email section of its own the server does without verified addresses.
+///
+/// Upstream: PR 13413.
+fn email_delegation_removed() -> Scenario {
+    let disabled = |text: &str| refusal(400, "M_UNKNOWN", text);
+    let removed = "Error in configuration: Delegation of email verification to an identity server is no longer supported. To \
+                   continue to allow users to add email addresses to their accounts, and use them for password resets, \
+                   configure Synapse with an SMTP server via the `email` setting, and remove `account_threepid_delegates.email`.";
+    let ask = |path: &str| {
+        post(
+            &format!("/_matrix/client/v3/{path}/email/requestToken"),
+            json!({ "client_secret": "secret", "email": "alice@example.test", "send_attempt": 1 }),
+        )
+        .by("alice")
+        .refusal()
+    };
+    Scenario::for_note("Delegation of email validation no longer supported")
+        .hop("1.65.0", "1.66.0")
+        .variant("nobody", |it| {
+            it.config(json!({ "account_threepid_delegates": { "email": null } }))
+                .fact("start", start())
+                .changes(started(), refused(removed))
+                .fact("a newcomer's mail", ask("register"))
+                .always(disabled("Email-based registration has been disabled on this server"))
+                .fact("a mail to reset a password", ask("account/password"))
+                .always(disabled("Email-based password resets have been disabled on this server"))
+                .fact("a mail to add an address", ask("account/3pid"))
+                .always(disabled("Adding an email to your account is disabled on this server"))
+                .step("the setting is removed", |it| {
+                    it.unset("account_threepid_delegates").now("start", started()).health(RULES, anything())
+                })
+        })
+        .variant("an identity server", |it| {
+            it.companion("mail", companion::mail_sink())
+                .companion("sydent", companion::identity_server())
+                .config(json!({ "account_threepid_delegates": { "email": "http://sydent:8090" } }))
+                .fact("start", start())
+                .changes(started(), refused(removed))
+                .fact("mails that verify an address", verifying_mails())
+                .changes(verified_by("sydent"), verified_by("hs.test"))
+                .step("an email section without a sender", |it| {
+                    it.unset("account_threepid_delegates").reconfigure(json!({ "email": { "smtp_host": "mail" } })).now(
+                        "start",
+                        refused(
+                            "Password reset emails are enabled on this homeserver due to a partial 'email' block. However, \
+                             the following required keys are missing: email.notif_from",
+                        ),
+                    )
+                })
+                .step("the homeserver sends mails itself", |it| {
+                    it.reconfigure(by_smtp()).now("start", started()).health(RULES, anything())
+                })
+        })
+        .variant("an identity server for telephone numbers", |it| {
+            it.config(json!({ "account_threepid_delegates": { "msisdn": "http://sydent:8090" } }))
+                .fact("start", start())
+                .always(started())
+                .health(RULES, anything())
+        })
+}

@@ -1,0 +1,171 @@
+//! Synapse 1.71.0.
+
+use harness::{Client, prelude::*};
+
+use crate::{
+    kit::{
+        bridge::{self, Bridge as _},
+        login_tokens, metrics,
+    },
+    notes::v1_069::{late, late_module},
+};
+
+notes!("1.71.0": short_term_login_token_removed, events_for_application_services, legacy_metrics_disabled);
+
+/// The old way to make login tokens is gone. Tokens of the new way are kept in the database, good for one login.
+fn short_term_login_token_removed() -> Scenario {
+    let invalid = || refusal(403, "M_FORBIDDEN", "Invalid login token");
+    Scenario::for_note("Removal of the `generate_short_term_login_token` module API method")
+        .hop("1.70.1", "1.71.0")
+        .module("tokens", login_tokens::MODULE)
+        .config(login_tokens::modules())
+        .module("late", &late_module())
+        .config(json!({ "modules": [{ "module": "late.Tokens", "config": {} }] }))
+        .seed(|hs| async move {
+            hs.user("alice").await?;
+            let token = login_tokens::token(&hs, "create_login_token").await?;
+            hs.remember("first token", &token.unwrap_or_default());
+            Ok(())
+        })
+        .fact("generate_short_term_login_token", login_tokens::used("generate_short_term_login_token"))
+        .changes(login_tokens::logs_in(), login_tokens::unknown())
+        .fact("create_login_token", login_tokens::used("create_login_token"))
+        .always(login_tokens::logs_in())
+        .fact("create_login_token, for no time at all", late())
+        .always(invalid())
+        .fact("form of its token", |hs: Live| async move {
+            Ok(json!(login_tokens::token(&hs, "create_login_token").await?.map(|token| token.starts_with("syl_"))))
+        })
+        .changes(false, true)
+        .fact("its token, a second time", |hs: Live| async move {
+            let token = login_tokens::token(&hs, "create_login_token").await?.unwrap_or_default();
+            login_tokens::login(&hs, &token).await?;
+            login_tokens::login(&hs, &token).await
+        })
+        .changes(login_tokens::logs_in(), invalid())
+        .fact(
+            "a token from before",
+            |hs: Live| async move { login_tokens::login(&hs, &hs.recall("first token")?).await },
+        )
+        .changes(login_tokens::logs_in(), invalid())
+}
+
+/// That a remote user whose name is an application service's is in a room no longer makes the room its concern.
+///
+/// Upstream: PR 13958.
+fn events_for_application_services() -> Scenario {
+    Scenario::for_note("Changes to the events received by application services (interest)")
+        .disagreement(
+            "the `users` namespace is only applied to local users",
+            "only where it is applied to a room's members: events that a matching remote user sends, or that are about one, \
+             are delivered as before, up to 1.130.0 and later",
+        )
+        .hop("1.70.1", "1.71.0")
+        .peer("peer.test", json!({}))
+        .bridge(
+            "bridge",
+            json!({ "namespaces": {
+                "users": [{ "exclusive": false, "regex": "@as_.*" }],
+                "aliases": [{ "exclusive": false, "regex": "#bridged.*" }],
+                "rooms": [{ "exclusive": false, "regex": r"!.*:peer\.test" }],
+            } }),
+        )
+        .fact("alice's message, beside a remote user of its namespace", message("alice", &["alice", "as_remote@peer.test"]))
+        .changes(true, false)
+        .fact("alice's message, beside a local user of its namespace", message("alice", &["alice", "as_local"]))
+        .always(true)
+        .fact(
+            "a remote user's message, beside a local user of its namespace",
+            message("bob@peer.test", &["alice", "as_local", "bob@peer.test"]),
+        )
+        .always(true)
+        .fact("alice's message in a room of its namespace", message("alice", &["bob@peer.test", "alice"]))
+        .always(true)
+        .fact(
+            "the message of the remote user of its namespace",
+            message("as_remote@peer.test", &["alice", "as_remote@peer.test"]),
+        )
+        .always(true)
+        .fact("that alice has invited the remote user of its namespace", |hs: Live| async move {
+            let room = room_of(&hs, &["alice"]).await?;
+            let (alice, remote) = (hs.user("alice").await?, somebody(&hs, "as_remote@peer.test").await?);
+            let path = format!("/_matrix/client/v3/rooms/{}/invite", escape(&room));
+            alice.post(&path, &json!({ "user_id": remote.id() })).await?.ok()?;
+            let timeline = alice.timeline(&room, 9).await?;
+            let invited = timeline.iter().find(|event| event["state_key"] == remote.id());
+            is_delivered(&hs, invited.and_then(|event| event["event_id"].as_str()).unwrap_or_default()).await
+        })
+        .always(true)
+}
+
+/// Is somebody's message in a new room of these members, whose first makes it, sent to the application service?
+fn message(speaker: &'static str, members: &'static [&'static str]) -> Probe {
+    Probe::from(move |hs: Live| async move {
+        let room = room_of(&hs, members).await?;
+        let event = somebody(&hs, speaker).await?.say(&room, "hello").await?.field("event_id")?;
+        let path = format!("/_matrix/client/v3/rooms/{}/event/{}", escape(&room), escape(&event));
+        let alice = hs.user("alice").await?;
+        // A remote user's message is on its way for a moment.
+        eventually(async || alice.get(&path).await, |answer| answer.status() != 404).await?.ok()?;
+        is_delivered(&hs, &event).await
+    })
+}
+
+/// All is sent in the order in which it happened, but for what happens at once: when the second of two messages of a room
+/// whose alias is the application service's has been sent, so has everything before the first.
+async fn is_delivered(hs: &Live, event: &str) -> Result<Value> {
+    let alice = hs.user("alice").await?;
+    let room = alice.room("bridged", &json!({ "room_alias_name": "bridged" })).await?;
+    for _ in 0..2 {
+        let last = alice.say(&room, "the last").await?.field("event_id")?;
+        if !bridge::is_sent(hs, "bridge", &last).await? {
+            return Ok(json!("not even messages of the room whose alias is of its namespace are sent"));
+        }
+    }
+    Ok(json!(bridge::events(hs, "bridge").await?.iter().any(|other| other["event_id"] == event)))
+}
+
+/// A user here, or `name@server`.
+async fn somebody(hs: &Live, name: &str) -> Result<Client> {
+    match name.split_once('@') {
+        Some((name, server)) => hs.peer(server)?.user(name).await,
+        None => hs.user(name).await,
+    }
+}
+
+async fn room_of(hs: &Live, members: &[&str]) -> Result<String> {
+    let room = somebody(hs, members[0]).await?.create_room(&json!({ "preset": "public_chat" })).await?;
+    let server = room.split_once(':').map_or("", |(_, server)| server);
+    for member in &members[1..] {
+        let path = format!("/_matrix/client/v3/join/{}?server_name={server}", escape(&room));
+        somebody(hs, member).await?.post(&path, &json!({})).await?.ok()?;
+    }
+    Ok(room)
+}
+
+/// The names that do not fit Prometheus' rules are no longer served on a metrics listener unless that is asked for; on an HTTP
+/// listener they are.
+fn legacy_metrics_disabled() -> Scenario {
+    Scenario::for_note("Legacy Prometheus metric names are now disabled by default")
+        .disagreement(
+            "legacy names are disabled by default",
+            "on a metrics listener; an HTTP listener serves them, whatever the option says, until 1.73.0",
+        )
+        .hop("1.70.1", "1.71.0")
+        .config(json!({ "enable_metrics": true }))
+        .resources(["metrics"])
+        .listener(metrics_listener())
+        .variant("the option is not set", |it| {
+            it.fact("on the metrics listener", metrics::names("main:9000", "/metrics"))
+                .changes(metrics::both(), metrics::new())
+                .fact("on the HTTP listener", metrics::names("main", "/_synapse/metrics"))
+                .until("1.73.0", metrics::both())
+                .since("1.73.0", metrics::new())
+        })
+        .variant("the option is on", |it| {
+            it.config(json!({ "enable_legacy_metrics": true }))
+                .fact("on the metrics listener", metrics::names("main:9000", "/metrics"))
+                .until("1.73.0", metrics::both())
+                .since("1.73.0", metrics::new())
+        })
+}

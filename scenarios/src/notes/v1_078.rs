@@ -1,0 +1,66 @@
+//! Synapse 1.78.0.
+
+use harness::prelude::*;
+
+notes!("1.78.0": media_delete_api);
+
+/// Old media are deleted without naming the server; the path that names it goes on.
+fn media_delete_api() -> Scenario {
+    let deleted = || {
+        json!({
+            "of what is older than 2021": { "status": 200, "body": { "deleted_media": [], "total": 0 } },
+            "answer": { "status": 200, "body": { "deleted_media": ["{media}"], "total": 1 } },
+            "the file afterwards": error(404, "M_NOT_FOUND"),
+        })
+    };
+    let unknown = || json!({ "status": 404, "body": { "errcode": "M_UNRECOGNIZED", "error": "Unrecognized request" } });
+    Scenario::for_note("Deprecate the `/_synapse/admin/v1/media/<server_name>/delete` admin API")
+        .hop("1.77.0", "1.78.0")
+        .fact("POST /_synapse/admin/v1/media/delete", deletion("/_synapse/admin/v1/media/delete"))
+        .changes(
+            json!({
+                "of what is older than 2021": unknown(),
+                "answer": unknown(),
+                "the file afterwards": status(200),
+            }),
+            deleted(),
+        )
+        .fact("POST /_synapse/admin/v1/media/hs.test/delete", deletion("/_synapse/admin/v1/media/hs.test/delete"))
+        .always(deleted())
+        .fact(
+            "POST /_synapse/admin/v1/media/delete, by somebody who is no admin",
+            post("/_synapse/admin/v1/media/delete?before_ts=9999999999999", json!({})).by("bob").refusal(),
+        )
+        .changes(
+            refusal(404, "M_UNRECOGNIZED", "Unrecognized request"),
+            refusal(403, "M_FORBIDDEN", "You are not a server admin"),
+        )
+        .fact(
+            "POST /_synapse/admin/v1/media/peer.test/delete",
+            post("/_synapse/admin/v1/media/peer.test/delete?before_ts=9999999999999", json!({})).by_admin().refusal(),
+        )
+        .always(refusal(400, "M_UNKNOWN", "Can only delete local media"))
+}
+
+/// What becomes of a file that is so large that no other is deleted with it.
+fn deletion(path: &'static str) -> Probe {
+    Probe::from(move |hs: Live| async move {
+        let admin = hs.admin().await?;
+        let uri = admin.upload("large", "application/octet-stream", &vec![0; 3_000_000]).await?;
+        let media = uri.rsplit_once('/').map_or("", |(_, media)| media);
+        hs.remember("media", media);
+        let delete = |before: &str| admin.post(&format!("{path}?before_ts={before}&size_gt=2900000"), &json!({}));
+        let old = delete("1609459200000").await?;
+        let answer = delete("9999999999999").await?;
+        let file = admin.get(&format!("/_matrix/media/v3/download/hs.test/{media}")).await?;
+        if file.status() == 200 {
+            // Else the next deletion would find it.
+            admin.delete(&format!("/_synapse/admin/v1/media/hs.test/{media}"), &json!({})).await?.ok()?;
+        }
+        Ok(json!({
+            "of what is older than 2021": old.whole(),
+            "answer": answer.whole(),
+            "the file afterwards": file.brief(),
+        }))
+    })
+}

@@ -1,0 +1,41 @@
+//! Synapse 1.80.0.
+
+use harness::prelude::*;
+
+notes!("1.80.0": reporting_events);
+
+/// Who may not see an event cannot tell by reporting it whether it exists.
+fn reporting_events() -> Scenario {
+    let report = |event: &str| {
+        post(&format!("/_matrix/client/v3/rooms/{{room}}/report/{event}"), json!({ "reason": "spam", "score": -1 }))
+    };
+    let nothing_there = "Unable to report event: it does not exist or you aren't able to see it.";
+    Scenario::for_note("Reporting events error code change")
+        .hop("1.79.0", "1.80.0")
+        .seed(|hs| async move {
+            let alice = hs.user("alice").await?;
+            let room = alice.room("room", &json!({ "preset": "private_chat" })).await?;
+            hs.remember("event", &alice.say(&room, "hello").await?.field("event_id")?);
+            Ok(())
+        })
+        .fact("reported by somebody who is not in the room", report("{event}").by("bob").refusal())
+        .changes(
+            refusal(403, "M_FORBIDDEN", "You don't have permission to access that event."),
+            refusal(404, "M_NOT_FOUND", nothing_there),
+        )
+        .fact("an event that does not exist, reported from outside", report("$nope").by("bob").refusal())
+        .changes(refusal(404, "M_NOT_FOUND", "Could not find event $nope"), refusal(404, "M_NOT_FOUND", nothing_there))
+        .fact("an event that does not exist, reported by a member", report("$nope").by("alice").refusal())
+        .changes(refusal(404, "M_NOT_FOUND", "Could not find event $nope"), refusal(404, "M_NOT_FOUND", nothing_there))
+        .fact("reported by a member", report("{event}").by("alice").body())
+        .always(json!({ "status": 200, "body": {} }))
+        .fact("reports that reach the admin", |hs: Live| async move {
+            let path = format!("/_synapse/admin/v1/event_reports?room_id={}", escape(&hs.recall("room")?));
+            let reports = hs.admin().await?.get(&path).await?.ok()?.json()?;
+            let reports = reports["event_reports"].as_array().cloned().unwrap_or_default();
+            let who: std::collections::BTreeSet<String> =
+                reports.iter().map(|report| report["user_id"].to_string()).collect();
+            Ok(json!(who))
+        })
+        .always(json!(["\"@alice:hs.test\""]))
+}

@@ -1,0 +1,130 @@
+//! Synapse 1.152.0.
+
+use harness::prelude::*;
+
+use crate::kit::processes;
+
+notes!("1.152.0": quarantine_stream_writers);
+
+const CHANGES: &str = "/_synapse/admin/v1/media/quarantine_changes";
+
+/// A process quarantines media only if it writes the stream of such changes. The main process, which writes it unless others
+/// are named, is called `master` there.
+///
+/// Upstream: PRs 19558, 19694.
+fn quarantine_stream_writers() -> Scenario {
+    let done = || json!({ "answer": status(200), "quarantined by": "@admin:hs.test", "download": 404 });
+    let failed = || refusal(500, "M_UNKNOWN", "Internal server error");
+    let undone = || json!({ "answer": failed(), "quarantined by": null, "download": 200 });
+    let freed = || json!({ "answer": status(200), "quarantined by": null });
+    let not_freed = || json!({ "answer": failed(), "quarantined by": "@admin:hs.test" });
+    let unrecognized =
+        || json!({ "answer": refusal(404, "M_UNRECOGNIZED", "Unrecognized request"), "of the old media": null });
+    let listed = || {
+        let change = json!({ "origin": "hs.test", "media_id": "{old media}", "quarantined": true });
+        json!({ "answer": status(200), "of the old media": [change] })
+    };
+    let writers = |names: Value| json!({ "stream_writers": { "quarantined_media_changes": names } });
+    let asserts = "assert self._can_write_quarantined_media_changes";
+    let map = json!({ "instance_map": { "worker": { "host": "worker", "port": 8008 } } });
+    Scenario::for_note("Workers which quarantine media must be stream writers")
+        .only_on(Database::Postgres)
+        .hop("1.151.0", "1.152.0")
+        .resources(["media"])
+        .config(map.clone())
+        .worker("worker", "synapse.app.generic_worker", ["client", "federation", "media", "replication"], map)
+        .log_error("Failed handle request via 'Quarantine")
+        .log_error("Failed handle request via 'Unquarantine")
+        .seed(|hs| async move {
+            let media = upload(&hs).await?;
+            hs.remember("old media", &media);
+            hs.admin().await?.post(&quarantine(&media), &json!({})).await?.ok()?;
+            Ok(())
+        })
+        .fact("quarantine on the main process", quarantined_on("main"))
+        .always(done())
+        .fact("quarantine on the worker", quarantined_on("worker"))
+        .changes(done(), undone())
+        .fact("unquarantine on the main process", freed_on("main"))
+        .always(freed())
+        .fact("unquarantine on the worker", freed_on("worker"))
+        .changes(freed(), not_freed())
+        .fact("what the worker says of that", move |hs: Live| async move {
+            let mut lines = processes::lines(&hs, "worker", asserts).await?;
+            lines.dedup();
+            Ok(json!(lines))
+        })
+        .changes(json!([]), json!([contains(asserts)]))
+        .fact("list of changes, main process", changes_on("main"))
+        .changes(unrecognized(), listed())
+        .fact("list of changes, worker", changes_on("worker"))
+        .changes(unrecognized(), listed())
+        .step("the worker writes the stream, too", move |it| {
+            it.reconfigure(writers(json!(["master", "worker"])))
+                .now("quarantine on the worker", done())
+                .now("unquarantine on the worker", freed())
+                .now("what the worker says of that", json!([]))
+        })
+        .step("the worker alone writes it", move |it| {
+            it.reconfigure(writers(json!(["worker"])))
+                .now("quarantine on the main process", undone())
+                .now("quarantine on the worker", done())
+                .now("unquarantine on the main process", not_freed())
+                .now("unquarantine on the worker", freed())
+                .now("what the worker says of that", json!([]))
+        })
+}
+
+/// A new file, unlike any other: its media id.
+async fn upload(hs: &Live) -> Result<String> {
+    let content = hs.unique("content");
+    let uri = hs.user("alice").await?.upload("a.txt", "text/plain", content.as_bytes()).await?;
+    Ok(uri.rsplit('/').next().unwrap_or_default().to_owned())
+}
+
+fn quarantine(media: &str) -> String {
+    format!("/_synapse/admin/v1/media/quarantine/hs.test/{media}")
+}
+
+/// Who quarantined it, says the table.
+async fn quarantined_by(hs: &Live, media: &str) -> Result<Value> {
+    let query = format!("SELECT quarantined_by FROM local_media_repository WHERE media_id = '{media}'");
+    Ok(hs.sql(&query).await?[0]["quarantined_by"].clone())
+}
+
+fn quarantined_on(process: &'static str) -> Probe {
+    Probe::from(move |hs: Live| async move {
+        let media = upload(&hs).await?;
+        let admin = hs.admin().await?.at(process)?;
+        let answer = admin.post(&quarantine(&media), &json!({})).await?;
+        let by = quarantined_by(&hs, &media).await?;
+        let download = admin.get(&format!("/_matrix/client/v1/media/download/hs.test/{media}")).await?;
+        Ok(json!({ "answer": answer.refusal(), "quarantined by": by, "download": download.status() }))
+    })
+}
+
+/// Media that is quarantined, by whichever process may, is freed on this one.
+fn freed_on(process: &'static str) -> Probe {
+    Probe::from(move |hs: Live| async move {
+        let media = upload(&hs).await?;
+        let admin = hs.admin().await?;
+        if admin.post(&quarantine(&media), &json!({})).await?.status() != 200 {
+            admin.at("worker")?.post(&quarantine(&media), &json!({})).await?.ok()?;
+        }
+        let path = format!("/_synapse/admin/v1/media/unquarantine/hs.test/{media}");
+        let answer = admin.at(process)?.post(&path, &json!({})).await?;
+        Ok(json!({ "answer": answer.refusal(), "quarantined by": quarantined_by(&hs, &media).await? }))
+    })
+}
+
+/// The list of changes, once what was quarantined before the upgrade has been filled in.
+fn changes_on(process: &'static str) -> Probe {
+    Probe::from(move |hs: Live| async move {
+        let answer = hs.admin().await?.at(process)?.get(CHANGES).await?;
+        let old = hs.recall("old media")?;
+        let changes = answer.json()?["changes"].as_array().cloned();
+        let of_old = changes.map(|all| all.into_iter().filter(|it| it["media_id"] == old.as_str()).collect::<Vec<_>>());
+        Ok(json!({ "answer": answer.refusal(), "of the old media": of_old }))
+    })
+    .once_updated()
+}

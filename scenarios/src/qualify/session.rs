@@ -1,0 +1,423 @@
+//! A fixed session of requests, before and after: what is answered otherwise is listed.
+//!
+//! The data are the same, the times and ids are not: answers are compared by status, error code, and the names and types of
+//! what they hold. Where a server says what it can do, whole.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use harness::{Method, prelude::*};
+
+/// The requests, by section.
+const SESSION: &str = include_str!("session.txt");
+
+/// One request of the session.
+#[derive(Clone, Debug)]
+struct Ask {
+    who: String,
+    method: Method,
+    path: String,
+    body: Option<String>,
+    keeps: Keeps,
+}
+
+/// How much of an answer is compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Keeps {
+    /// Status and error code.
+    Status,
+    /// And the names and types of what it holds.
+    Shape,
+    /// And the values.
+    All,
+}
+
+/// The differences that the candidate shows in each section of the session, and in its metrics.
+pub(super) fn answers(against: &str, candidate: &str) -> Scenario {
+    let scenario = Scenario::for_note("What changed without a note")
+        .hop(against, candidate)
+        .invariant("what is otherwise is listed")
+        .alone("it asks for whatever there is")
+        .without_estate("the same data are asked for on each leg")
+        .config(json!({
+            "allow_guest_access": true,
+            "enable_registration": true,
+            "enable_registration_without_verification": true,
+            "allow_public_rooms_without_auth": true,
+            "allow_public_rooms_over_federation": true,
+            "enable_metrics": true,
+        }))
+        .listener(metrics_listener())
+        .seed(prepare);
+    let sections = sections();
+    let scenario = sections.into_iter().fold(scenario, |scenario, (title, asks)| {
+        let name = title.clone();
+        let probe = Probe::from(move |hs: Live| {
+            let (title, asks) = (title.clone(), asks.clone());
+            async move {
+                // What the first time leaves behind, the second meets on each leg.
+                run(&hs, &asks).await?;
+                let now = run(&hs, &asks).await?;
+                answered_since(&hs, &title, &now)
+            }
+        });
+        scenario.fact(&name, probe).always(anything())
+    });
+    scenario
+        .fact("names of metrics", |hs: Live| async move {
+            // What is declared: which of them have samples depends on what has happened.
+            let text = hs.anonymous().at("main:9000")?.get("/metrics").await?.ok()?.text();
+            let declared = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
+            let names: BTreeMap<&str, &str> = declared.collect();
+            since_the_leg_before(&hs, "names of metrics", &json!(names))
+        })
+        .always(anything())
+        .named(candidate, "answers")
+}
+
+/// Makes what the session asks for.
+async fn prepare(hs: Live) -> Result<()> {
+    let (alice, bob) = (hs.user("alice").await?, hs.user("bob").await?);
+    hs.admin().await?;
+    let guest = hs.anonymous().post("/_matrix/client/v3/register?kind=guest", &json!({})).await?.ok()?;
+    hs.remember("guest", &guest.field("user_id")?);
+    hs.remember("guest_token", &guest.field("access_token")?);
+    let options =
+        json!({ "room_alias_name": "session", "name": "a session", "visibility": "public", "preset": "public_chat" });
+    let room = alice.room("room", &options).await?;
+    bob.join(&room).await?;
+    hs.remember("event", &alice.say(&room, "a session begins").await?.ok()?.field("event_id")?);
+    let media = alice.upload("session.txt", "text/plain", b"a session").await?;
+    hs.remember("media", media.trim_start_matches("mxc://"));
+    Ok(())
+}
+
+/// Asks, one after the other.
+async fn run(hs: &Live, asks: &[Ask]) -> Result<Value> {
+    let mut answers = BTreeMap::new();
+    for ask in asks {
+        let client = match ask.who.as_str() {
+            "nobody" => hs.anonymous(),
+            "admin" => hs.admin().await?,
+            "guest" => hs.anonymous().with_token(&hs.recall("guest_token")?),
+            "stranger" => hs.anonymous().with_token("a token of nobody's"),
+            user => hs.user(user).await?,
+        };
+        let mut request = client.request(ask.method.clone(), &hs.fill(&ask.path)?);
+        if let Some(body) = &ask.body {
+            request = request.body("application/json", hs.fill(body)?.into_bytes());
+        }
+        let answer = request.await?;
+        let body = answer.json().ok();
+        let shown = match (ask.keeps, body) {
+            (Keeps::Status, _) => answer.brief(),
+            (Keeps::Shape, Some(body)) => json!({ "answers": answer.brief(), "body": shape(&body) }),
+            (Keeps::All, Some(body)) => json!({ "answers": answer.brief(), "body": whole(&body) }),
+            (_, None) => json!({ "answers": answer.brief(), "type": answer.header("content-type") }),
+        };
+        answers.insert(
+            format!("{} {} {}{}", ask.who, ask.method, ask.path, ask.body.as_deref().unwrap_or_default()),
+            shown,
+        );
+    }
+    Ok(json!(answers))
+}
+
+/// What is otherwise than on the first leg, on which nothing is.
+pub(super) fn since_the_leg_before(hs: &Live, what: &str, now: &Value) -> Result<Value> {
+    let Some(before) = on_the_leg_before(hs, what, now)? else { return Ok(json!([])) };
+    let mut differences = Vec::new();
+    compare("", &before, now, &mut differences);
+    Ok(differences.into_iter().map(|difference| difference.text).collect())
+}
+
+/// The same of answers: one that is of another kind is one difference, and what is taken away from clients is marked.
+fn answered_since(hs: &Live, what: &str, now: &Value) -> Result<Value> {
+    let Some(before) = on_the_leg_before(hs, what, now)? else { return Ok(json!([])) };
+    Ok(answered_otherwise(&before, now))
+}
+
+fn answered_otherwise(before: &Value, now: &Value) -> Value {
+    let mut differences = Vec::new();
+    for (ask, now) in now.as_object().into_iter().flatten() {
+        let before = &before[ask];
+        // The text of an error is for people.
+        let answer = |shown: &Value| if shown["answers"].is_null() { shown.clone() } else { shown["answers"].clone() };
+        let status = |shown: &Value| answer(shown)["status"].clone();
+        let succeeded = status(before).as_u64().is_some_and(|status| status < 400);
+        let is_promised = succeeded && !ask.contains("/unstable/");
+        if status(before) == status(now) {
+            let mut inner = Vec::new();
+            compare(ask, before, now, &mut inner);
+            differences.extend(inner.into_iter().map(|it| (it.text, is_promised && it.takes_away)));
+        } else {
+            let fails = status(now).as_u64().is_none_or(|status| status >= 400);
+            let text = format!("{ask}: was {}, is {}", answer(before), answer(now));
+            differences.push((text, is_promised && fails));
+        }
+    }
+    let shown = |(text, breaks)| if breaks { json!({ "breaks": text }) } else { json!(text) };
+    differences.into_iter().map(shown).collect()
+}
+
+fn on_the_leg_before(hs: &Live, what: &str, now: &Value) -> Result<Option<Value>> {
+    let place = format!("session: {what}");
+    let Ok(before) = hs.recall(&place) else {
+        hs.remember(&place, &now.to_string());
+        return Ok(None);
+    };
+    Ok(Some(serde_json::from_str(&before)?))
+}
+
+/// The sections with their requests, in the order of the file.
+///
+/// # Panics
+///
+/// Panics on a malformed line; a unit test meets that first.
+fn sections() -> Vec<(String, Vec<Ask>)> {
+    let mut sections: Vec<(String, Vec<Ask>)> = Vec::new();
+    for line in SESSION.lines().filter(|line| !line.is_empty()) {
+        if let Some(title) = line.strip_prefix("## ") {
+            sections.push((title.to_owned(), Vec::new()));
+        } else if !line.starts_with('#') {
+            let ask = ask(line).unwrap_or_else(|| panic!("`{line}` is no request"));
+            sections.last_mut().expect("a section comes first").1.push(ask);
+        }
+    }
+    sections
+}
+
+fn ask(line: &str) -> Option<Ask> {
+    let mut words = line.splitn(4, ' ');
+    let (who, method, path) = (words.next()?, words.next()?, words.next()?);
+    let (keeps, method) = match method.split_at(1) {
+        ("=", method) => (Keeps::All, method),
+        ("~", method) => (Keeps::Status, method),
+        _ => (Keeps::Shape, method),
+    };
+    Some(Ask {
+        who: who.to_owned(),
+        method: method.parse().ok().filter(|_| path.starts_with('/'))?,
+        path: path.to_owned(),
+        body: words.next().map(str::to_owned),
+        keeps,
+    })
+}
+
+/// The names and types of a value. What is made anew each time, an id as a name, is `*`; of a list, what its items hold.
+fn shape(value: &Value) -> Value {
+    match value {
+        Value::Null => json!("null"),
+        Value::Bool(_) => json!("true or false"),
+        Value::Number(_) => json!("a number"),
+        Value::String(_) => json!("a text"),
+        Value::Array(items) => json!({ "[]": items.iter().map(shape).reduce(together).unwrap_or(json!("nothing")) }),
+        Value::Object(map) => {
+            let mut named: BTreeMap<&str, Value> = BTreeMap::new();
+            for (key, value) in map {
+                let (key, value) = (if is_id(key) { "*" } else { key }, shape(value));
+                let value = match named.remove(key) {
+                    Some(other) => together(other, value),
+                    None => value,
+                };
+                named.insert(key, value);
+            }
+            json!(named)
+        }
+    }
+}
+
+/// Is it a name that is not the same twice?
+fn is_id(key: &str) -> bool {
+    let device = key.len() == 10 && key.chars().all(|c| c.is_ascii_uppercase());
+    device || key.contains(':') || key.starts_with(['!', '@', '$', '#'])
+}
+
+/// What two shapes hold together.
+fn together(one: Value, other: Value) -> Value {
+    match (one, other) {
+        (Value::Object(mut one), Value::Object(other)) => {
+            for (key, value) in other {
+                let value = match one.remove(&key) {
+                    Some(own) => together(own, value),
+                    None => value,
+                };
+                one.insert(key, value);
+            }
+            Value::Object(one)
+        }
+        (one, other) if one == other => one,
+        (one, other) if one == json!("nothing") => other,
+        (one, other) if other == json!("nothing") => one,
+        (one, other) => {
+            let texts: BTreeSet<String> = [one, other]
+                .iter()
+                .flat_map(|it| {
+                    it.as_str()
+                        .map_or_else(|| it.to_string(), str::to_owned)
+                        .split(", or ")
+                        .map(str::to_owned)
+                        .collect::<Vec<_>>()
+                })
+                .collect();
+            json!(texts.into_iter().collect::<Vec<_>>().join(", or "))
+        }
+    }
+}
+
+/// A value whose lists are told apart by what they hold, so that what is added in the middle is all that differs.
+pub(super) fn whole(value: &Value) -> Value {
+    let name = |item: &Value| match item {
+        Value::String(text) => Some(text.clone()),
+        item => item["rule_id"].as_str().or(item["type"].as_str()).map(str::to_owned),
+    };
+    match value {
+        Value::Array(items) => {
+            let named: Option<BTreeMap<String, Value>> = items
+                .iter()
+                .map(|item| Some((name(item)?, if item.is_string() { json!("is there") } else { whole(item) })))
+                .collect();
+            match named.filter(|named| named.len() == items.len()) {
+                Some(named) => json!(named),
+                None => items.iter().map(whole).collect(),
+            }
+        }
+        Value::Object(map) => map.iter().map(|(key, value)| (key.clone(), whole(value))).collect(),
+        other => other.clone(),
+    }
+}
+
+/// The kinds of value that a shape names. That it is sometimes null is for the data to say, as when a user was last seen.
+fn besides_null(shape: &Value) -> Option<BTreeSet<&str>> {
+    let kinds: BTreeSet<&str> = shape.as_str()?.split(", or ").filter(|kind| *kind != "null").collect();
+    (!kinds.is_empty()).then_some(kinds)
+}
+
+/// Is it what [`shape`] calls a value, and not a value?
+fn is_kind(shape: &Value) -> bool {
+    let kinds = ["true or false", "a number", "a text", "null", "nothing"];
+    shape.as_str().is_some_and(|kind| kinds.contains(&kind) || kind.contains(", or "))
+}
+
+/// One thing that is otherwise.
+struct Difference {
+    text: String,
+    /// Is something gone, or of another kind?
+    takes_away: bool,
+}
+
+/// Lists what is otherwise, a sentence for each.
+fn compare(place: &str, before: &Value, now: &Value, differences: &mut Vec<Difference>) {
+    if before == now {
+        return;
+    }
+    let (Value::Object(old), Value::Object(new)) = (before, now) else {
+        let (had, has) = (besides_null(before), besides_null(now));
+        if had.is_some() && had == has {
+            return;
+        }
+        // An empty list, or nothing at all, is what the data made it; another value of the same kind is no loss.
+        let takes_away = match (had, has) {
+            (Some(_), Some(_)) => is_kind(before) && is_kind(now) && before != "nothing" && now != "nothing",
+            _ => before != "null" && now != "null",
+        };
+        differences.push(Difference { text: format!("{place}: was {before}, is {now}"), takes_away });
+        return;
+    };
+    let within = |key: &str| if place.is_empty() { key.to_owned() } else { format!("{place} → {key}") };
+    let keys: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
+    for key in keys {
+        let mut tell = |text, takes_away| differences.push(Difference { text, takes_away });
+        match (old.get(key), new.get(key)) {
+            (Some(before), Some(now)) => compare(&within(key), before, now, differences),
+            (Some(before), None) => tell(format!("{} is gone (was {before})", within(key)), !is_unstable(key)),
+            (None, Some(now)) => tell(format!("{} is new ({now})", within(key)), false),
+            (None, None) => {}
+        }
+    }
+}
+
+/// Is it the name of an experiment, which may go at any time, or an id?
+fn is_unstable(name: &str) -> bool {
+    name == "*"
+        || name.contains("msc")
+        || name.contains("unstable")
+        || name.starts_with("org.")
+        || name.starts_with("io.")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_session_is_long_enough_and_asks_everybody() {
+        let asks: Vec<Ask> = sections().into_iter().flat_map(|(_, asks)| asks).collect();
+        assert!(asks.len() >= 150, "{}", asks.len());
+        for who in ["alice", "admin", "guest", "nobody"] {
+            assert!(asks.iter().any(|ask| ask.who == who), "{who}");
+        }
+        for api in ["/_matrix/client/", "/_synapse/admin/", "/_matrix/federation/", "/_matrix/client/v1/media/"] {
+            assert!(asks.iter().filter(|ask| ask.path.starts_with(api)).count() > 5, "{api}");
+        }
+    }
+
+    fn texts(differences: &[Difference]) -> Vec<&str> {
+        differences.iter().map(|difference| difference.text.as_str()).collect()
+    }
+
+    #[test]
+    fn what_is_taken_away_breaks_and_what_is_added_or_an_experiment_does_not() {
+        let ok = |body: Value| json!({ "answers": { "status": 200 }, "body": shape(&body) });
+        let refused = json!({ "answers": { "status": 404, "errcode": "M_UNRECOGNIZED" } });
+        let before = json!({
+            "alice GET /kept": ok(json!({ "a": 1, "b": "x", "seen": null, "org.matrix.msc1": true })),
+            "alice GET /gone": ok(json!({})),
+            "alice GET /unstable/gone": ok(json!({})),
+            "alice GET /comes": refused,
+        });
+        let now = json!({
+            "alice GET /kept": ok(json!({ "a": "1", "c": 1, "seen": 5 })),
+            "alice GET /gone": refused,
+            "alice GET /unstable/gone": refused,
+            "alice GET /comes": ok(json!({ "much": 1 })),
+        });
+        let seen = answered_otherwise(&before, &now);
+        let breaks: Vec<&str> = seen.as_array().unwrap().iter().filter_map(|it| it["breaks"].as_str()).collect();
+        assert_eq!(
+            breaks,
+            [
+                r#"alice GET /kept → body → a: was "a number", is "a text""#,
+                r#"alice GET /kept → body → b is gone (was "a text")"#,
+                r#"alice GET /gone: was {"status":200}, is {"status":404,"errcode":"M_UNRECOGNIZED"}"#,
+            ]
+        );
+        assert_eq!(seen.as_array().unwrap().len(), 8, "{seen}");
+    }
+
+    #[test]
+    fn ids_and_times_are_no_difference_and_names_and_types_are() {
+        let answer =
+            |id: &str, at: u64| json!({ "chunk": [{ "id": id, "at": at }], "members": { id: { "name": "A" } } });
+        let mut differences = Vec::new();
+        compare("", &shape(&answer("@a:hs.test", 1)), &shape(&answer("@b:hs.test", 2)), &mut differences);
+        assert!(differences.is_empty());
+        let now = json!({ "chunk": [{ "id": "x", "at": "today" }, { "seen": true }], "members": {} });
+        compare("", &shape(&answer("@a:hs.test", 1)), &shape(&now), &mut differences);
+        assert_eq!(
+            texts(&differences),
+            [
+                r#"chunk → [] → at: was "a number", is "a text""#,
+                r#"chunk → [] → seen is new ("true or false")"#,
+                r#"members → * is gone (was {"name":"a text"})"#,
+            ]
+        );
+    }
+
+    #[test]
+    fn what_a_server_can_do_is_compared_by_value() {
+        let mut differences = Vec::new();
+        let (old, new) = (json!({ "versions": ["v1.1"] }), json!({ "versions": ["v1.1", "v1.2"] }));
+        compare("", &whole(&old), &whole(&new), &mut differences);
+        assert_eq!(texts(&differences), [r#"versions → v1.2 is new ("is there")"#]);
+    }
+}
