@@ -348,7 +348,35 @@ fn entries(lines: Vec<String>) -> Vec<String> {
         Some(last) => format!("{line}: {last}"),
         None => line,
     };
-    entries.into_iter().map(whole).collect()
+    announced(entries.into_iter().map(whole).collect())
+}
+
+/// What Twisted says before a failure that nobody took: the failure is an entry of its own, by the same logger.
+const ANNOUNCEMENT: &str = " - Unhandled error in Deferred:";
+
+/// The entries, with an announcement and the failure that it is about as one: by itself it says nothing.
+fn announced(entries: Vec<String>) -> Vec<String> {
+    let mut joined: Vec<String> = Vec::new();
+    // Where announcements are whose failure is to come.
+    let mut waiting: Vec<usize> = Vec::new();
+    for entry in entries {
+        let (_, rest) = entry.split_once(" - ").unwrap_or_default();
+        let announces = |&at: &usize| {
+            let by = joined[at].split_once(" - ").and_then(|(_, by)| by.strip_suffix(ANNOUNCEMENT));
+            by.is_some_and(|by| rest.starts_with(by) && !rest.ends_with(ANNOUNCEMENT))
+        };
+        if let Some(index) = waiting.iter().position(announces) {
+            let (_, failure) = rest.split_at(message_at(rest));
+            let at = waiting.remove(index);
+            joined[at] = format!("{} {failure}", joined[at]);
+            continue;
+        }
+        if entry.ends_with(ANNOUNCEMENT) {
+            waiting.push(joined.len());
+        }
+        joined.push(entry);
+    }
+    joined
 }
 
 /// How a traceback begins.
@@ -408,6 +436,23 @@ mod tests {
         2026-11-28 02:06:57,941 - twisted - 281 - ERROR - RuntimeError: dictionary changed size during iteration
         2026-11-28 02:06:57,942 - synapse - 1 - INFO - all is well
         2026-11-28 02:06:57,944 - twisted - 281 - ERROR - another
+        ");
+    }
+
+    #[test]
+    fn a_failure_that_twisted_announces_is_one_entry() {
+        let lines = [
+            "2026-11-28 02:06:57,941 - twisted - 273 - CRITICAL - Unhandled error in Deferred:",
+            "2026-11-28 02:06:57,942 - synapse - 1 - INFO - all is well",
+            "2026-11-28 02:06:57,943 - twisted - 273 - CRITICAL -",
+            "Traceback (most recent call last):",
+            "RuntimeError: dictionary changed size during iteration",
+            "2026-11-28 02:06:57,944 - twisted - 273 - CRITICAL - Unhandled error in Deferred:",
+        ];
+        insta::assert_snapshot!(entries(lines.map(str::to_owned).to_vec()).join("\n"), @"
+        2026-11-28 02:06:57,941 - twisted - 273 - CRITICAL - Unhandled error in Deferred: RuntimeError: dictionary changed size during iteration
+        2026-11-28 02:06:57,942 - synapse - 1 - INFO - all is well
+        2026-11-28 02:06:57,944 - twisted - 273 - CRITICAL - Unhandled error in Deferred:
         ");
     }
 

@@ -7,6 +7,7 @@ mod search;
 
 use std::{
     collections::BTreeMap,
+    io::Write as _,
     path::PathBuf,
     process::ExitCode,
     sync::{Arc, Mutex, PoisonError, mpsc},
@@ -87,6 +88,10 @@ struct Cli {
     /// Run mutants instead of the releases: each has one small thing wrong, and the fact that is named must notice.
     #[arg(long, conflicts_with = "control", help_heading = "Run")]
     mutants: bool,
+
+    /// Walk all variants of a note on both databases, also those that differ only in configuration.
+    #[arg(long, help_heading = "Run")]
+    every_variant: bool,
 
     /// Give every variant deployments of its own that begin with nothing, and walk them one after the other: for
     /// comparison, or to rule out that company, load or first data blurs a result.
@@ -239,6 +244,9 @@ impl Cli {
         if let Some(release) = &self.control_estate {
             let has = suite.estate.iter().filter(|part| part.available(release).is_ok());
             suite.scenarios = has.map(|part| Scenario::part_control(&release.to_string(), part)).collect();
+        }
+        if self.every_variant {
+            suite.scenarios = suite.scenarios.into_iter().map(Scenario::every_variant).collect();
         }
         let problems: Vec<String> = suite
             .scenarios
@@ -509,9 +517,9 @@ impl Cli {
     }
 }
 
-#[expect(clippy::print_stdout, reason = "what was asked for")]
+/// Prints what was asked for. Who reads it may have read enough (`| head`).
 fn print(plan: &Plan) {
-    print!("{plan}");
+    let _ = std::io::stdout().write_all(plan.to_string().as_bytes());
 }
 
 /// Ctrl-C or SIGTERM: report what is known, leave nothing behind. A second Ctrl-C leaves that to the next run.

@@ -5,7 +5,7 @@ use clap::{ArgAction, CommandFactory as _, FromArgMatches as _, parser::ValueSou
 use super::Cli;
 
 /// By their long names.
-const CHANGING: [&str; 14] = [
+const CHANGING: [&str; 15] = [
     "image",
     "images-from",
     "registry",
@@ -13,6 +13,7 @@ const CHANGING: [&str; 14] = [
     "debian-mirror",
     "control",
     "mutants",
+    "every-variant",
     "one-at-a-time",
     "hop",
     "path",

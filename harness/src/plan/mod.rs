@@ -34,10 +34,9 @@ pub fn trials(scenarios: &[Scenario]) -> Vec<Trial> {
     let mut trials: Vec<Trial> = scenarios
         .iter()
         .flat_map(|scenario| {
-            let shared = Arc::new(scenario.clone());
             scenario.databases.iter().map(move |&database| Trial {
-                name: format!("{}::{}", shared.path(), database.key()),
-                scenario: Arc::clone(&shared),
+                name: format!("{}::{}", scenario.path(), database.key()),
+                scenario: Arc::new(scenario.on(database)),
                 database,
                 mutant: None,
             })
@@ -528,6 +527,24 @@ mod tests {
     }
 
     #[test]
+    fn configurations_are_walked_on_the_first_database() {
+        let plain = on_hop("configured")
+            .fact("page", get("/"))
+            .variant("the same on both", |it| it.always(json!(1)))
+            .variant("another", |it| it.config(json!({ "a": 1 })).changes(json!(1), json!(2)))
+            .variant("a third", |it| it.config(json!({ "a": 2 })).changes(json!(1), json!(2)))
+            .named("1.53.0", "configured");
+        let walked = |scenario: &Scenario| -> Vec<(Database, Vec<String>)> {
+            let names = |trial: &Trial| trial.scenario.running().iter().map(|variant| variant.name.clone()).collect();
+            trials(std::slice::from_ref(scenario)).iter().map(|trial| (trial.database, names(trial))).collect()
+        };
+        let all = ["the same on both", "another", "a third"].map(str::to_owned).to_vec();
+        assert_eq!(walked(&plain), [(Database::Sqlite, all.clone()), (Database::Postgres, vec!["another".to_owned()])]);
+        let data = plain.clone().every_variant();
+        assert_eq!(walked(&data), [(Database::Sqlite, all.clone()), (Database::Postgres, all)]);
+    }
+
+    #[test]
     fn scenarios_share_a_walk_where_neither_can_notice() {
         let refused_start =
             on_hop("refused").fact("start", start()).until("1.53.0", started()).since("1.53.0", refused("x"));
@@ -588,7 +605,8 @@ mod tests {
 
     #[test]
     fn the_obvious_procedure_shares_nothing() {
-        let scenarios = [on_hop("plain"), on_hop("two_ways").variant("one", |it| it).variant("other", |it| it)];
+        let scenarios =
+            [on_hop("plain"), on_hop("two_ways").variant("one", |it| it).variant("other", |it| it).every_variant()];
         let plan = Plan::one_at_a_time(trials(&scenarios));
         assert!(plan.walks.iter().all(|walk| walk.riders.len() == 1 && walk.from_scratch));
         assert_eq!(plan.walks.len(), 2 * 3);

@@ -44,6 +44,8 @@ pub struct Scenario {
     pub(crate) release: Version,
     pub(crate) heading: String,
     pub(crate) databases: Vec<Database>,
+    /// Does every variant walk on each of them?
+    pub(crate) every_variant: bool,
     pub(crate) variants: Vec<Variant>,
     pub(crate) disagreements: Vec<Disagreement>,
     pub(crate) invariant: Option<String>,
@@ -275,6 +277,7 @@ impl Scenario {
             release: version("0.0"),
             heading: heading.to_owned(),
             databases: Database::ALL.to_vec(),
+            every_variant: false,
             variants: vec![Variant::new("")],
             disagreements: Vec::new(),
             invariant: None,
@@ -357,6 +360,25 @@ impl Scenario {
     pub fn only_on(mut self, database: Database) -> Self {
         self.databases = vec![database];
         self
+    }
+
+    /// Its variants differ in what the database does or holds, so each of them walks on both. (Most differ in configuration, which
+    /// no database sees: there the second database has the first of them that shows the change.)
+    #[must_use]
+    pub fn every_variant(mut self) -> Self {
+        self.every_variant = true;
+        self
+    }
+
+    /// The scenario as it is on one of its databases.
+    pub(crate) fn on(&self, database: Database) -> Self {
+        let mut here = self.clone();
+        if !self.every_variant && self.databases.first() != Some(&database) {
+            let running = self.running();
+            let shows = running.iter().find(|variant| variant.changing(database).next().is_some());
+            here.variants = vec![shows.unwrap_or(&running[0]).clone()];
+        }
+        here
     }
 
     /// Records that upstream's text and real servers disagree. The facts expect what really happens.

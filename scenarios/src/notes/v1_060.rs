@@ -39,6 +39,7 @@ fn state_group_edges_index() -> Scenario {
         contains("could not create unique index \"state_group_edges_unique_idx\""),
     );
     Scenario::for_note("Adding a new unique index to `state_group_edges` could fail if your database is corrupted")
+        .every_variant()
         .hop("1.59.0", "1.60.0")
         .seed(|hs| async move { hs.user("alice").await?.room("room", &json!({})).await.map(drop) })
         .fact("indexes", sql(indexes).once_updated())

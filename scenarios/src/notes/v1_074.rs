@@ -12,6 +12,7 @@ fn unicode_user_search() -> Scenario {
                  print(json.dumps('user-search' in m.metadata('matrix-synapse').get_all('Provides-Extra')))";
     let joined = "what two names have in common, looked for as one word";
     Scenario::for_note("Unicode support in user search")
+        .every_variant()
         .disagreement(
             "search handles Unicode better",
             "only what is searched for is divided into words, names are not: one that is written as one word is no longer \
