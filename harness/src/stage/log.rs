@@ -67,9 +67,10 @@ impl Log {
         lock(&self.lines).iter().filter(|(of, _)| *of == stream).map(|(_, line)| line.clone()).collect()
     }
 
-    /// Everything printed so far, both streams in the order of printing.
+    /// Everything printed so far: standard output, then standard error, where the reason of an end is. One after the other, since
+    /// lines that two streams bring at once come in any order, and would part what belongs together.
     pub(crate) fn text(&self) -> String {
-        lock(&self.lines).iter().map(|(_, line)| line.as_str()).collect::<Vec<_>>().join("\n")
+        [Stream::Out, Stream::Err].map(|stream| self.lines(stream)).concat().join("\n")
     }
 
     /// Waits until a line contains `text`, or the stream ends, or the time is up. Says whether the line came.
@@ -143,4 +144,29 @@ impl Drop for Feed {
 /// A panic elsewhere must not hide what was printed.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_two_streams_print_at_once_is_not_mixed() {
+        let directory = tempfile::tempdir().unwrap();
+        let (log, feed) = Log::create(directory.path(), "main").unwrap();
+        for frame in [
+            LogFrame::StdErr("Error during initialisation:\n".into()),
+            LogFrame::StdOut("ERROR - Exception during startup\n".into()),
+            LogFrame::StdErr("    Synapse requires PostgreSQL 11 or above.\n".into()),
+            LogFrame::StdOut("RuntimeError\n".into()),
+        ] {
+            futures::executor::block_on(feed.accept(&frame));
+        }
+        insta::assert_snapshot!(log.text(), @"
+        ERROR - Exception during startup
+        RuntimeError
+        Error during initialisation:
+            Synapse requires PostgreSQL 11 or above.
+        ");
+    }
 }

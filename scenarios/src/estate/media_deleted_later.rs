@@ -1,6 +1,9 @@
 //! A picture that an admin deletes on a later release.
 
-use super::prelude::*;
+use super::{
+    prelude::*,
+    thumbnails::{PICTURE, can_be_had},
+};
 
 pub(super) fn part() -> Part {
     Part::new("media deleted later")
@@ -8,8 +11,10 @@ pub(super) fn part() -> Part {
         .fills(&["local_media_repository", "local_media_repository_thumbnails"])
         .consumed_by_reading()
         .write(|it: Visit| async move {
-            let bytes = [super::thumbnails::PICTURE, it.named("deleted").as_bytes()].concat();
-            let uri = it.owner.client().upload("deleted.png", "image/png", &bytes).await?;
+            let bytes = [PICTURE, it.named("deleted").as_bytes()].concat();
+            let (name, kind) =
+                if can_be_had(&it).await? { ("deleted.png", "image/png") } else { ("deleted", "application/octet-stream") };
+            let uri = it.owner.client().upload(name, kind, &bytes).await?;
             Ok(json!({ "uri": uri, "waiting": [200, 404] }))
         })
         .read(|it: Visit| async move {
