@@ -133,6 +133,11 @@ fn hold(variant: &mut Variant, note: &Version, candidate: &Version) {
     if legs.last().is_none_or(|last| last.release != *candidate) {
         legs.push(scenario::Leg::on(candidate.clone()));
     }
+    for leg in &mut legs {
+        let release = leg.release.target();
+        let later = leg.now_since.iter().filter(|(since, ..)| *since <= release);
+        leg.now.extend(later.map(|(_, fact, value)| (fact.clone(), value.clone())));
+    }
     variant.legs = legs;
     for answers in variant.health.values_mut() {
         answers.retain_mut(|(leg, _)| match leg {

@@ -113,6 +113,8 @@ pub(crate) struct Leg {
     pub(crate) before: Vec<Step>,
     /// Facts that this leg shows otherwise than its release says.
     pub(crate) now: BTreeMap<String, Value>,
+    /// What they show where a newer release runs instead.
+    pub(crate) now_since: Vec<(Version, String, Value)>,
 }
 
 /// An operator's step.
@@ -212,6 +214,7 @@ impl Leg {
             ending: Ending::Stopped,
             before: Vec::new(),
             now: BTreeMap::new(),
+            now_since: Vec::new(),
         }
     }
 
@@ -602,6 +605,13 @@ impl Scenario {
         self.on_leg(|leg| {
             leg.now.insert(fact.to_owned(), value);
         })
+    }
+
+    /// Where a release from `release` on runs on the last leg instead, this fact shows this.
+    #[must_use]
+    pub fn now_since(self, release: &str, fact: &str, value: impl Into<Value>) -> Self {
+        let later = (version(release), fact.to_owned(), value.into());
+        self.on_leg(|leg| leg.now_since.push(later))
     }
 
     // The deployment.

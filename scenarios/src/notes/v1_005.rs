@@ -17,6 +17,14 @@ fn devices_migration() -> Scenario {
          FROM information_schema.columns WHERE table_name = 'devices' AND column_name = 'hidden'",
     );
     let update = "SELECT version, file FROM applied_schema_deltas WHERE file LIKE '%hidden_devices%'";
+    let recorded = |deltas: &[(u32, &str)]| {
+        deltas.iter().map(|(version, file)| json!({ "version": version, "file": file })).collect::<Value>()
+    };
+    let (made, fixed, emptied) = (
+        (56, "56/hidden_devices.sql"),
+        (56, "56/hidden_devices_fix.sql.sqlite"),
+        (65, "65/03remove_hidden_devices_from_device_inbox.sql"),
+    );
     Scenario::for_note("Upgrading to v1.5.0")
         .hop("1.4.1", "1.5.0")
         .seed(move |hs| async move {
@@ -28,6 +36,14 @@ fn devices_migration() -> Scenario {
             json!([]),
             per_database(
                 json!([{ "name": "hidden", "type": "BOOLEAN", "dflt_value": "FALSE" }]),
+                json!([{ "name": "hidden", "type": "boolean", "dflt_value": "false" }]),
+            ),
+        )
+        // SQLite before 3.23 took `FALSE` for a text, so there the table is made anew: `56/hidden_devices_fix.sql.sqlite`.
+        .since(
+            "1.6.0",
+            per_database(
+                json!([{ "name": "hidden", "type": "BOOLEAN", "dflt_value": "0" }]),
                 json!([{ "name": "hidden", "type": "boolean", "dflt_value": "false" }]),
             ),
         )
@@ -65,6 +81,9 @@ fn devices_migration() -> Scenario {
         .changes(contains("hidden"), "not seen")
         .fact("the update on record", sql(update))
         .changes(json!([]), json!([{ "version": 56, "file": "56/hidden_devices.sql" }]))
+        .since("1.6.0", per_database(recorded(&[made, fixed]), recorded(&[made])))
+        // What was sent to hidden devices is deleted: PR 11199.
+        .since("1.47.0", per_database(recorded(&[made, fixed, emptied]), recorded(&[made, emptied])))
         .fact("the log up to the first listener", |hs: Live| async move {
             let (applying, listening) = ("Applying schema 56/hidden_devices.sql", "now listening on");
             let lines = hs.log_lines("").await?;

@@ -8,7 +8,8 @@ notes!("1.13.0": incomplete_room_directory, sso_templates, complete_sso_login, r
 ///
 /// Upstream: PR 7387. Two background updates take turns: one fills in `current_state_events.membership`, 100 state events at a
 /// time, the other counts members by that column, 100 rooms at a time. A room with 100 state events before it in the order of
-/// room ids is counted too early, so there have to be some rooms; with one nothing is lost.
+/// room ids is counted too early, so there have to be some rooms; with one nothing is lost. 1.19.0 counts all of them anew, for
+/// another reason: PR 7977.
 fn incomplete_room_directory() -> Scenario {
     let repair = "INSERT INTO background_updates (update_name, progress_json, depends_on) VALUES
         ('populate_stats_process_rooms', '{}', 'current_state_events_membership');
@@ -42,6 +43,7 @@ fn incomplete_room_directory() -> Scenario {
             it.fact(fact, directory())
                 .until("1.4.0", before())
                 .since("1.4.0", lacking())
+                .since("1.19.0", complete())
                 .step("repaired", |it| it.sql("the printed repair", repair, "done").now(fact, complete()))
         })
         .variant("from 1.2.1 straight to 1.4.0", |it| {
@@ -51,6 +53,7 @@ fn incomplete_room_directory() -> Scenario {
                 .until("1.4.0", before())
                 .since("1.4.0", miscounted())
                 .since("1.5.0", lacking())
+                .since("1.19.0", complete())
         })
         .variant("by way of 1.3.1", |it| {
             it.hop("1.2.1", "1.3.1")
@@ -250,15 +253,22 @@ class New(Plugin):
             }
             let answer = hs.anonymous().at("main:9100")?.get(&format!("{path}?user={user}")).await?;
             let text = answer.text();
-            let page = ["I trust this address", "This account has been deactivated", "Internal server error"];
-            let page: Vec<_> = page.into_iter().filter(|page| text.contains(page)).collect();
+            let pages = [
+                "I trust this address",
+                ">Continue</a>",
+                "This account has been deactivated",
+                "Your account has been deactivated",
+                "Internal server error",
+            ];
+            let page: Vec<_> = pages.into_iter().filter(|page| text.contains(page)).collect();
             let logs_in = if name == "gone" { Value::Null } else { redeemed(&hs, &text).await? };
             Ok(json!({ "status": answer.status(), "page": page, "logs in": logs_in }))
         })
     };
     let page = |status: u16, page: &str| json!({ "status": status, "page": [page], "logs in": null });
-    let confirm = || page(200, "I trust this address");
-    let logs_in = || json!({ "status": 200, "page": ["I trust this address"], "logs in": "@alice:hs.test" });
+    let logs_in = |text: &str| json!({ "status": 200, "page": [text], "logs in": "@alice:hs.test" });
+    // What a user is asked, before and after the pages were reworded. PRs 9272, 9287.
+    let (trust, go_on) = ("I trust this address", ">Continue</a>");
     let missing = || page(500, "Internal server error");
     Scenario::for_note("Synapse SSO Plugins Method Deprecation")
         .hop("1.12.4", "1.13.0")
@@ -280,15 +290,19 @@ class New(Plugin):
         .changes(json!(["complete_sso_login"]), json!(["complete_sso_login", "complete_sso_login_async"]))
         .since("1.69.0", json!(["complete_sso_login_async"]))
         .fact("a login, old method", ask("/old", "alice"))
-        .until("1.69.0", logs_in())
+        .until("1.27.0", logs_in(trust))
+        .since("1.27.0", logs_in(go_on))
         .since("1.69.0", missing())
         .fact("a login, new method", ask("/new", "alice"))
-        .changes(missing(), logs_in())
+        .changes(missing(), logs_in(trust))
+        .since("1.27.0", logs_in(go_on))
         .fact("an account that is no more, old method", ask("/old", "gone"))
-        .until("1.69.0", confirm())
+        .until("1.27.0", page(200, trust))
+        .since("1.27.0", page(200, go_on))
         .since("1.69.0", missing())
         .fact("an account that is no more, new method", ask("/new", "gone"))
         .changes(missing(), page(403, "This account has been deactivated"))
+        .since("1.27.0", page(403, "Your account has been deactivated"))
         .fact("what is logged of the old method", log_lines("deprecated"))
         .always(json!([]))
 }
@@ -307,16 +321,31 @@ fn rollback_to_1_12() -> Scenario {
     let deltas = "SELECT file FROM applied_schema_deltas WHERE version = 58 ORDER BY file";
     let applied = ["00background_update_ordering.sql", "02remove_dup_outbound_pokes.sql", "03persist_ui_auth.sql"];
     let applied: Vec<_> = applied.iter().map(|file| json!({ "file": format!("58/{file}") })).collect();
+    let whoami = |mut body: Value| {
+        body["user_id"] = json!("@alice:hs.test");
+        json!({ "status": 200, "body": body })
+    };
     Scenario::for_note("Rolling back to v1.12.4 after a failed upgrade")
         .hop("1.12.4", "1.13.0")
         .fact("start", start())
         .always(started())
         .fact("schema version", sql("SELECT version FROM schema_version"))
         .changes(json!([{ "version": 57 }]), json!([{ "version": 58 }]))
+        .since("1.26.0", not(json!([{ "version": 57 }])))
         .fact("deltas of the new version", sql(deltas))
         .changes(json!([]), json!(applied))
+        // The version got more of them.
+        .since("1.14.0", not(json!([])))
         .fact("a user from before", get("/_matrix/client/r0/account/whoami").by("alice").body())
-        .always(json!({ "status": 200, "body": { "user_id": "@alice:hs.test" } }))
+        .until("1.40.0", whoami(json!({})))
+        // PRs 9918, 9655, 12021, 12596.
+        .since("1.40.0", whoami(json!({ "device_id": anything() })))
+        .since("1.45.0", whoami(json!({ "device_id": anything(), "org.matrix.msc3069.is_guest": false })))
+        .since(
+            "1.54.0",
+            whoami(json!({ "device_id": anything(), "org.matrix.msc3069.is_guest": false, "is_guest": false })),
+        )
+        .since("1.59.0", whoami(json!({ "device_id": anything(), "is_guest": false })))
         .leg("1.12.4", "nothing done", |it| {
             it.now("start", refused("Cannot use this database as it is too new for the server to understand"))
                 .now("schema version", json!([{ "version": 58 }]))

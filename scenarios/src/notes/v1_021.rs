@@ -207,6 +207,9 @@ fn saml_error_template() -> Scenario {
     let page = |text: Value| json!({ "status": 400, "body": text });
     let old_page = |why: &str| page(json!(format!("saml_error code=400 msg={why} error= error_description=")));
     let shipped = |why: &str| page(matches(&format!("There was an error during authentication:[^$]*{why}")));
+    // Reworded in #9287.
+    let reworded =
+        |why: &str| page(matches(&format!(r#"<h1>There was an error</h1>\s*<p>\s*<strong id="errormsg">{why}"#)));
     let merged =
         |error: &str, why: &str| page(json!(format!("sso_error code= msg= error={error} error_description={why}")));
     Scenario::for_note("Updated Single Sign-on HTML Templates")
@@ -234,8 +237,10 @@ fn saml_error_template() -> Scenario {
             Ok(request.form(&form).await?.whole())
         })
         .changes(old_page(why), shipped(why))
+        .since("1.27.0", reworded(why))
         .fact("the page of a response that is not posted", get("/_matrix/saml2/authn_response").body())
         .changes(old_page(unexpected), shipped(unexpected))
+        .since("1.27.0", reworded(unexpected))
         .fact("the package's saml_error.html", |hs: Live| async move {
             let program = "import os, synapse; \
                            print(os.path.exists(os.path.dirname(synapse.__file__) + '/res/templates/saml_error.html'))";

@@ -24,7 +24,98 @@ fn structured_logging() -> Scenario {
             "file": { "type": "file_json", "location": "/data/structured.log" },
         },
     });
-    let handlers = json!({
+    let handlers = handlers(&levels).to_string();
+    let (rewritten, rewritten_too) = (handlers.clone(), handlers.clone());
+    let without_loggers = json!({ "structured": true, "drains": drains["drains"] });
+    let (logger, processed) =
+        ("synapse.access.http.8008", || matches(r#" Processed request: .*"GET /_matrix/client/versions\?"#));
+    let twisted = json!({
+        "keys":
+            ["log_flattened", "log_format", "log_level", "log_namespace", "log_text", "log_time", "request", "scope"],
+        "level": "info",
+        "logger": logger,
+        "text": processed(),
+    });
+    let with = |more: &[&str]| {
+        let mut keys = [&["level", "log", "namespace", "request", "server_name"][..], more].concat();
+        keys.sort_unstable();
+        json!({ "keys": keys, "level": "INFO", "logger": logger, "text": processed() })
+    };
+    let python = || with(&["scope"]);
+    // Changed in #8935, and in #9654.
+    let (without_scope, of_request) = (|| with(&[]), || with(&OF_REQUEST));
+    let removed = "Support for the structured configuration option was removed in Synapse 1.54.0.";
+    let detailed = "loggers whose records are below the usual level";
+    let console = "a line on the console, and as terse JSON";
+    let said_by = |logger: &str| said(logger, LISTENING, &["level", "log", "namespace", "server_name", "time"]);
+    // Moved in #14128.
+    let (homeserver, base) = ("synapse.app.homeserver", "synapse.app._base");
+    Scenario::for_note("Structured logging configuration breaking changes")
+        .hop("1.22.1", "1.23.0")
+        .disagreement(
+            "`structured: true` is deprecated, and a later release will make it an error",
+            "it is an error now where no loggers are set: their default has a level's name in small letters",
+        )
+        .begin_variant("drains")
+        .file("log.config", drains.to_string())
+        .fact("start", start())
+        .until("1.54.0", started())
+        .since("1.54.0", refused(removed))
+        .fact("the record of a request", record())
+        .changes(twisted, python())
+        .since("1.25.0", without_scope())
+        .since("1.32.0", of_request())
+        .fact(detailed, loggers_below_info())
+        .always(json!(["synapse.storage.txn"]))
+        .fact(console, on_the_console())
+        .changes(
+            said(
+                homeserver,
+                matches(&format!(r"^synapse\.app\.homeserver - INFO - .* - {LISTENING}$")),
+                &["level", "log", "log_namespace"],
+            ),
+            said_by(homeserver),
+        )
+        .since("1.72.0", said_by(base))
+        .fact("what it prints", printed())
+        .until("1.54.0", "")
+        .since("1.54.0", contains(removed))
+        .fact("warnings that the form is old", log_lines("structured"))
+        .always(json!([]))
+        .begin_step("rewritten as handlers and formatters")
+        .change(move |deployment| {
+            deployment.file("log.config", rewritten.clone());
+        })
+        .now("start", started())
+        .now("what it prints", "")
+        .begin_variant("drains, and no loggers")
+        .file("log.config", without_loggers.to_string())
+        .fact("start", start())
+        .changes(started(), refused("Unable to configure logger 'synapse'"))
+        .since("1.54.0", refused(removed))
+        .begin_step("rewritten as handlers and formatters")
+        .change(move |deployment| {
+            deployment.file("log.config", rewritten_too.clone());
+        })
+        .now("start", started())
+        .begin_variant("handlers and formatters")
+        .file("log.config", handlers)
+        .fact("start", start())
+        .changes(refused("Unable to configure formatter 'structured'"), started())
+        .fact("the record of a request", record())
+        .until("1.25.0", python())
+        .since("1.25.0", without_scope())
+        .since("1.32.0", of_request())
+        .fact(detailed, loggers_below_info())
+        .always(json!(["synapse.storage.txn"]))
+        .fact(console, on_the_console())
+        .until("1.72.0", said_by(homeserver))
+        .since("1.72.0", said_by(base))
+}
+
+/// What is logged with Python's own handlers and formatters.
+fn handlers(levels: &Value) -> Value {
+    json!({
         "version": 1,
         "disable_existing_loggers": false,
         "formatters": {
@@ -39,79 +130,11 @@ fn structured_logging() -> Scenario {
         "loggers": levels,
         "root": { "level": "INFO", "handlers": ["file", "console", "terse"] },
     })
-    .to_string();
-    let (rewritten, rewritten_too) = (handlers.clone(), handlers.clone());
-    let without_loggers = json!({ "structured": true, "drains": drains["drains"] });
-    let (logger, processed) =
-        ("synapse.access.http.8008", || matches(r#" Processed request: .*"GET /_matrix/client/versions\?"#));
-    let twisted = json!({
-        "keys":
-            ["log_flattened", "log_format", "log_level", "log_namespace", "log_text", "log_time", "request", "scope"],
-        "level": "info",
-        "logger": logger,
-        "text": processed(),
-    });
-    let python = || {
-        json!({
-            "keys": ["level", "log", "namespace", "request", "scope", "server_name"],
-            "level": "INFO",
-            "logger": logger,
-            "text": processed(),
-        })
-    };
-    let detailed = "loggers whose records are below the usual level";
-    let console = "a line on the console, and as terse JSON";
-    let said_by_python = || said(LISTENING, &["level", "log", "namespace", "server_name", "time"]);
-    Scenario::for_note("Structured logging configuration breaking changes")
-        .hop("1.22.1", "1.23.0")
-        .disagreement(
-            "`structured: true` is deprecated, and a later release will make it an error",
-            "it is an error now where no loggers are set: their default has a level's name in small letters",
-        )
-        .begin_variant("drains")
-        .file("log.config", drains.to_string())
-        .fact("start", start())
-        .always(started())
-        .fact("the record of a request", record())
-        .changes(twisted, python())
-        .fact(detailed, loggers_below_info())
-        .always(json!(["synapse.storage.txn"]))
-        .fact(console, on_the_console())
-        .changes(
-            said(
-                matches(&format!(r"^synapse\.app\.homeserver - INFO - .* - {LISTENING}$")),
-                &["level", "log", "log_namespace"],
-            ),
-            said_by_python(),
-        )
-        .fact("what it prints", printed())
-        .always("")
-        .fact("warnings that the form is old", log_lines("structured"))
-        .always(json!([]))
-        .begin_step("rewritten as handlers and formatters")
-        .change(move |deployment| {
-            deployment.file("log.config", rewritten.clone());
-        })
-        .begin_variant("drains, and no loggers")
-        .file("log.config", without_loggers.to_string())
-        .fact("start", start())
-        .changes(started(), refused("Unable to configure logger 'synapse'"))
-        .begin_step("rewritten as handlers and formatters")
-        .change(move |deployment| {
-            deployment.file("log.config", rewritten_too.clone());
-        })
-        .now("start", started())
-        .begin_variant("handlers and formatters")
-        .file("log.config", handlers)
-        .fact("start", start())
-        .changes(refused("Unable to configure formatter 'structured'"), started())
-        .fact("the record of a request", record())
-        .always(python())
-        .fact(detailed, loggers_below_info())
-        .always(json!(["synapse.storage.txn"]))
-        .fact(console, on_the_console())
-        .always(said_by_python())
 }
+
+/// What a record says of its request since 1.32.0, besides.
+const OF_REQUEST: [&str; 8] =
+    ["authenticated_entity", "ip_address", "method", "protocol", "requester", "site_tag", "url", "user_agent"];
 
 /// The record of a request in `structured.log`.
 fn record() -> Probe {
@@ -134,9 +157,9 @@ fn on_the_console() -> Probe {
 
 const LISTENING: &str = "Synapse now listening on TCP port 8008";
 
-/// The plain line, and the record with these keys.
-fn said(plain: impl Into<Value>, keys: &[&str]) -> Value {
-    let terse = json!({ "keys": keys, "level": "INFO", "logger": "synapse.app.homeserver", "text": LISTENING });
+/// The plain line, and the record of this logger with these keys.
+fn said(logger: &str, plain: impl Into<Value>, keys: &[&str]) -> Value {
+    let terse = json!({ "keys": keys, "level": "INFO", "logger": logger, "text": LISTENING });
     json!({ "plain": [plain.into()], "terse": [terse] })
 }
 

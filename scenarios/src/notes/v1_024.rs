@@ -59,7 +59,9 @@ class Normalised(AsItIs):
                 "oidc": [{
                     "client_id": "synapse",
                     "client_secret": "secret",
-                    "redirect_uris": ["http://hs.test/_synapse/oidc/callback"],
+                    // The second since 1.27.0.
+                    "redirect_uris":
+                        ["http://hs.test/_synapse/oidc/callback", "http://hs.test/_synapse/client/oidc/callback"],
                 }],
             })),
         )
@@ -136,7 +138,8 @@ fn historical_admin_api() -> Scenario {
             Ok(())
         })
         .fact("/_synapse/admin/v1", calls("/_synapse/admin/v1"))
-        .always(answers(|_, served| served));
+        // Later notes take some of them away.
+        .until("1.32.0", answers(|_, served| served));
     ["/_matrix/client/api/v1/admin", "/_matrix/client/unstable/admin", "/_matrix/client/r0/admin"].into_iter().fold(
         scenario,
         |scenario, prefix| {
@@ -216,8 +219,11 @@ fn calls(prefix: &'static str) -> Probe {
         let purge = admin.post(&purge, &json!({ "purge_up_to_ts": 4_000_000_000_000_u64 })).await?.ok()?;
         hs.remember("purge", &purge.field("purge_id")?);
         let group = json!({ "localpart": hs.unique("group"), "profile": {} });
-        let group = admin.post("/_matrix/client/r0/create_group", &group).await?.ok()?.field("group_id")?;
-        hs.remember("group", &escape(&group));
+        let group = admin.post("/_matrix/client/r0/create_group", &group).await?;
+        // Without groups (#12344, #12553), the one of an earlier leg is as good as any.
+        if ![unrecognized(), not_found()].contains(&group.brief()) {
+            hs.remember("group", &escape(&group.ok()?.field("group_id")?));
+        }
         let mut seen = json!({});
         for (name, body, path, _) in endpoints() {
             let path = hs.fill(&format!("{prefix}/{path}"))?;

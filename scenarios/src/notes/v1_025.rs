@@ -20,9 +20,17 @@ fn last_python_35() -> Scenario {
         .fact("start on Python 3.5, faked", start())
         .until("1.33.0", started())
         .since("1.33.0", refused("Synapse requires Python 3.6 or above."))
+        .since("1.52.0", refused("Synapse requires Python 3.7 or above."))
+        .since("1.88.0", refused("Synapse requires Python 3.8 or above."))
+        .since("1.119.0", refused("Synapse requires Python 3.9 or above."))
+        .since("1.142.0", refused("Synapse requires Python 3.10 or above."))
         .fact("Requires-Python of the installed package", requires_python())
         .until("1.32.0", "~=3.5")
         .since("1.32.0", "~=3.6")
+        .since("1.52.0", matches(r"^[~>]=3\.7\b"))
+        .since("1.88.0", matches(r"^>=3\.8\b"))
+        .since("1.119.0", matches(r"^>=3\.9\b"))
+        .since("1.142.0", matches(r"^>=3\.10\b"))
 }
 
 /// Private addresses are out of reach unless the operator says otherwise: for pushes, for whoever says that an invitation's key is
@@ -101,10 +109,14 @@ fn ip_range_blacklist() -> Scenario {
                 .changes(reached(true, true, true), reached(false, true, true))
         })
         .variant("a blacklist that is none", |it| {
-            it.config(json!({ "ip_range_blacklist": ["bogus"] })).fact("start", start()).changes(
-                started(),
-                refused("Invalid range(s) provided in ip_range_blacklist.: invalid IPNetwork bogus"),
-            )
+            it.config(json!({ "ip_range_blacklist": ["bogus"] }))
+                .fact("start", start())
+                .changes(
+                    started(),
+                    refused("Invalid range(s) provided in ip_range_blacklist.: invalid IPNetwork bogus"),
+                )
+                // Reworded in #9240.
+                .since("1.28.0", refused("Invalid IP range provided: bogus.: invalid IPNetwork bogus"))
         })
 }
 

@@ -28,7 +28,7 @@ fn openid_callback_uri() -> Scenario {
     };
     single_sign_on()
         // What the probes send on purpose.
-        .log_error("Error from the OIDC provider: x")
+        .log_error("Error from the OIDC provider: x|Received OIDC callback with error: x")
         .begin_variant("a provider that knows the old address")
         .config(public())
         .config(json!({ "oidc_config": oidc }))
@@ -63,14 +63,18 @@ fn openid_callback_uri() -> Scenario {
         .fact("start", start())
         .until("1.27.0", started())
         .since("1.27.0", refused("oidc_config requires a public_baseurl to be set"))
+        // By default it is `https://hs.test/` (#11210), to which a login that begins elsewhere is sent first.
+        .since("1.47.0", started())
         .fact(given, given_address())
         .until("1.27.0", old.replace("http:", "https:"))
         .since("1.27.0", new)
+        .since("1.47.0", Value::Null)
         .begin_step("public_baseurl set")
         .change(move |deployment| {
             deployment.config(public());
         })
         .now("start", started())
+        .now(given, new)
 }
 
 /// The callback of SAML moves likewise, but goes on under the old address, too. A provider still has to learn the new
@@ -104,14 +108,18 @@ fn saml_callback_uris() -> Scenario {
         .fact("start", start())
         .until("1.27.0", started())
         .since("1.27.0", refused("saml2_config requires a public_baseurl to be set"))
+        // As for OpenID Connect.
+        .since("1.47.0", started())
         .fact(asks, authentication_request())
         .until("1.27.0", itself(&old.replace("http:", "https:")))
         .since("1.27.0", itself(new))
+        .since("1.47.0", Value::Null)
         .begin_step("public_baseurl set")
         .change(move |deployment| {
             deployment.config(public());
         })
         .now("start", started())
+        .now(asks, itself(new))
         .begin_variant("a provider that knows the old service only")
         .config(public())
         .config(json!({ "saml2_config": saml }))
@@ -184,7 +192,8 @@ fn template_autoescape() -> Scenario {
         .hop("1.26.0", "1.27.0")
         .mail()
         .config(json!({
-            "email": { "enable_notifs": true, "template_dir": "/data/mails" },
+            // Since 1.99.0 the delay is a setting, which the module does not reach.
+            "email": { "enable_notifs": true, "template_dir": "/data/mails", "notif_delay_before_mail": "0s" },
             "account_validity": { "enabled": true, "period": "6w", "renew_at": "1w" },
             "sso": { "template_dir": "/data/pages" },
             "oidc_config": absent_provider(),
@@ -194,7 +203,7 @@ fn template_autoescape() -> Scenario {
         .module("soon", notices::SOON)
         .seed(|hs| async move { hs.user("alice").await?.add_email(&hs.email("alice")).await })
         // What the probes send on purpose.
-        .log_error("Error from the OIDC provider")
+        .log_error("Error from the OIDC provider|Received OIDC callback with error")
         .fact(escaping, escaping_templates(&LISTED))
         .until("1.27.0", all_escape(false))
         .since("1.27.0", all_escape(true))
@@ -405,10 +414,14 @@ fn given_address() -> Probe {
     })
 }
 
-/// What Synapse says of itself in the request that it sends to a SAML provider.
+/// What Synapse says of itself in the request that it sends to a SAML provider; `null` where it sends none.
 fn authentication_request() -> Probe {
     Probe::from(|hs: Live| async move {
         let answer = hs.anonymous().get(REDIRECT).header("host", "hs.test").await?;
+        let location = answer.header("location").unwrap_or_default();
+        if location.starts_with("https://hs.test/") {
+            return Ok(Value::Null);
+        }
         let program = format!(
             "import base64, json, zlib\n\
              from urllib.parse import parse_qs, urlparse\n\
@@ -417,7 +430,7 @@ fn authentication_request() -> Probe {
              request = ElementTree.fromstring(zlib.decompress(base64.b64decode(request), -15))\n\
              issuer = request.findtext('{{urn:oasis:names:tc:SAML:2.0:assertion}}Issuer')\n\
              print(json.dumps({{'consumer': request.get('AssertionConsumerServiceURL'), 'entity': issuer}}))",
-            json!(answer.header("location").unwrap_or_default())
+            json!(location)
         );
         Ok(serde_json::from_str(&hs.python(&program).await?)?)
     })

@@ -180,6 +180,8 @@ fn prometheus_regression() -> Scenario {
         })
         .changes(json!(["name=\"background_updates\""]), json!(["name=\"background_updates-0\""]))
         .since("1.32.1", json!(["name=\"background_updates\""]))
+        // Added in #18670.
+        .since("1.136.0", json!(["name=\"background_updates\",server_name=\"hs.test\""]))
         .begin_variant("the repair")
         .then("1.32.1")
         .begin_variant("the way back")
@@ -200,7 +202,10 @@ fn series() -> Probe {
                 let of_it = metrics.of(name).filter(|sample| sample.labels.contains("name=\"persist_events"));
                 of_it.map(|sample| sample.value).collect()
             };
-            starts = values("synapse_background_process_start_count").iter().sum();
+            let sum = |name: &str| values(name).iter().sum::<f64>();
+            // The first name is gone with 1.73.0, and older releases have both.
+            starts =
+                sum("synapse_background_process_start_count").max(sum("synapse_background_process_start_count_total"));
             if starts >= 10.0 {
                 let series = values("synapse_background_process_ru_utime_seconds_total").len();
                 let of_all = f64::from(u32::try_from(series)?) >= starts;

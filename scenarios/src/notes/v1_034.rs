@@ -24,6 +24,7 @@ fn room_invite_state_types() -> Scenario {
     };
     let without_creation = || default_and(&[]);
     let with_creation = || default_and(&["m.room.create"]);
+    let with_topic = || default_and(&["m.room.create", "m.room.topic"]);
     let shows = "what an invitation shows";
     let prints = "what the server prints";
     let both = "Can't specify both 'room_invite_state_types' and 'room_prejoin_state' in config";
@@ -36,11 +37,15 @@ fn room_invite_state_types() -> Scenario {
         .hop("1.33.2", "1.34.0")
         .fact(shows, invitation())
         .changes(without_creation(), with_creation())
+        // Per MSC3173, in #11666.
+        .since("1.50.0", with_topic())
         .begin_variant("the old setting at its default")
         .hop("1.33.2", "1.34.0")
         .config(json!({ old: old_default }))
         .fact(shows, invitation())
-        .always(without_creation())
+        .until("1.153.0", without_creation())
+        // Always there since #19722.
+        .since("1.153.0", with_creation())
         .fact(prints, printed())
         .always(warning())
         .begin_step("the setting is removed")
@@ -48,6 +53,7 @@ fn room_invite_state_types() -> Scenario {
             deployment.unset(old);
         })
         .now(shows, with_creation())
+        .now_since("1.50.0", shows, with_topic())
         .now(prints, "")
         .begin_variant("the old setting as a text")
         .hop("1.33.2", "1.34.0")
@@ -61,7 +67,8 @@ fn room_invite_state_types() -> Scenario {
         .hop("1.31.0", "1.34.0")
         .config(json!({ old: ["m.room.topic"] }))
         .fact(shows, invitation())
-        .always(json!(["m.room.topic"]))
+        .until("1.153.0", json!(["m.room.topic"]))
+        .since("1.153.0", json!(["m.room.create", "m.room.topic"]))
         .fact(prints, printed())
         .until("1.32.0", "")
         .since("1.32.0", warning())

@@ -15,6 +15,8 @@ fn spam_checker_interface_deprecated() -> Scenario {
     let accepted = || json!({ "status": 200, "error": null });
     let refused = |text: &str| json!({ "status": 403, "errcode": "M_FORBIDDEN", "error": text });
     let fixed_text = "Spam is not permitted here";
+    // Since #12808.
+    let later_text = "This message has been rejected as probable spam";
     let prints = "what the server prints";
     let warning =
         "This server is using a spam checker module that is implementing the deprecated spam checker interface.";
@@ -24,7 +26,12 @@ fn spam_checker_interface_deprecated() -> Scenario {
             "1.53.0, of February 2022, still loads such a module",
         )
         .hop("1.36.0", "1.37.1")
-        .config(json!({ "enable_registration": true, "user_directory": { "search_all_users": true } }))
+        .config(json!({
+            "enable_registration": true,
+            // Asked for since 1.56.0.
+            "enable_registration_without_verification": true,
+            "user_directory": { "search_all_users": true },
+        }))
         .module("spam", SPAM)
         .variant("the old interface", |it| {
             it.then("1.53.0")
@@ -32,7 +39,8 @@ fn spam_checker_interface_deprecated() -> Scenario {
                 .fact("no spam", message("hello"))
                 .always(accepted())
                 .fact("spam", message("spam"))
-                .always(refused(fixed_text))
+                .until("1.60.0", refused(fixed_text))
+                .since("1.60.0", refused(later_text))
                 .fact("spam of which the module says something", message("worse"))
                 .changes(refused(fixed_text), refused("no room for this"))
                 .fact("what else a module may refuse", else_refused())
@@ -54,6 +62,7 @@ fn spam_checker_interface_deprecated() -> Scenario {
                 .always(accepted())
                 .fact("spam", message("spam"))
                 .changes(accepted(), refused(fixed_text))
+                .since("1.60.0", refused(later_text))
                 .fact("spam of which the module says something", message("worse"))
                 .changes(accepted(), refused("no room for this"))
                 .fact("what else a module may refuse", else_refused())

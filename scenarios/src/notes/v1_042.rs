@@ -10,8 +10,7 @@ notes!("1.42.0": room_admin_api, uia_fallback_error, stale_email_pushers);
 ///
 /// Upstream: PR 8830.
 fn room_admin_api() -> Scenario {
-    let not_there =
-        || json!({ "status": 400, "body": { "errcode": "M_UNRECOGNIZED", "error": "Unrecognized request" } });
+    let not_there = |status: u16| json!({ "status": status, "body": { "errcode": "M_UNRECOGNIZED", "error": "Unrecognized request" } });
     let emptied = |new_room: Value| {
         let body = json!({
             "kicked_users": ["@alice:hs.test"],
@@ -36,13 +35,15 @@ fn room_admin_api() -> Scenario {
             hs.user("alice").await?.post(&format!("/_matrix/client/r0/rooms/{room}/leave"), &json!({})).await?.ok()?;
             outcome(&hs, &room, Method::POST, "/_synapse/admin/v1/purge_room", json!({ "room_id": room })).await
         })
-        .changes(purged(json!({ "status": 200, "body": {} })), became(&not_there(), "left by all", false, None))
+        .changes(purged(json!({ "status": 200, "body": {} })), became(&not_there(400), "left by all", false, None))
+        .since("1.74.0", became(&not_there(404), "left by all", false, None))
         .fact("shutdown_room", |hs: Live| async move {
             let room = hs.user("alice").await?.create_room(&json!({})).await?;
             let body = json!({ "new_room_user_id": hs.admin().await?.id() });
             outcome(&hs, &room, Method::POST, &format!("/_synapse/admin/v1/shutdown_room/{room}"), body).await
         })
-        .changes(shut_down(), became(&not_there(), "there", false, None))
+        .changes(shut_down(), became(&not_there(400), "there", false, None))
+        .since("1.74.0", became(&not_there(404), "there", false, None))
         .fact("purge_room, by nobody", post("/_synapse/admin/v1/purge_room", json!({})))
         .changes(error(401, "M_MISSING_TOKEN"), unrecognized())
         .since("1.74.0", not_found())
@@ -54,7 +55,10 @@ fn room_admin_api() -> Scenario {
             let path = format!("/_synapse/admin/v1/rooms/{room}/delete");
             outcome(&hs, &room, Method::POST, &path, json!({ "purge": true })).await
         })
-        .always(purged(emptied(Value::Null)))
+        // `DELETE` takes its place in 1.47.0.
+        .until("1.47.0", purged(emptied(Value::Null)))
+        .since("1.47.0", became(&not_there(400), "there", false, None))
+        .since("1.74.0", became(&not_there(404), "there", false, None))
         .fact("Delete Room API, to purge, with DELETE", |hs: Live| async move {
             let room = hs.user("alice").await?.create_room(&json!({})).await?;
             let path = format!("/_synapse/admin/v1/rooms/{room}");
@@ -66,7 +70,9 @@ fn room_admin_api() -> Scenario {
             let body = json!({ "new_room_user_id": hs.admin().await?.id(), "block": true, "purge": false });
             outcome(&hs, &room, Method::POST, &format!("/_synapse/admin/v1/rooms/{room}/delete"), body).await
         })
-        .always(shut_down())
+        .until("1.47.0", shut_down())
+        .since("1.47.0", became(&not_there(400), "there", false, None))
+        .since("1.74.0", became(&not_there(404), "there", false, None))
         .fact("Delete Room API, to shut down, with DELETE", |hs: Live| async move {
             let room = hs.user("alice").await?.create_room(&json!({})).await?;
             let body = json!({ "new_room_user_id": hs.admin().await?.id(), "block": true, "purge": false });
@@ -247,7 +253,10 @@ fn stale_email_pushers() -> Scenario {
         .fact("the background update", |hs: Live| async move {
             hs.background_updates_left().await?;
             let lines = hs.log_lines("Starting update batch on background update 'remove_").await?;
-            Ok(json!(lines.iter().filter_map(|line| line.split('\'').nth(1)).collect::<BTreeSet<_>>()))
+            let mut names: BTreeSet<_> = lines.iter().filter_map(|line| line.split('\'').nth(1)).collect();
+            // Later releases remove something else as well: what waits for devices that are gone.
+            names.retain(|name| !name.ends_with("_from_device_inbox"));
+            Ok(json!(names))
         })
         .changes(json!([]), json!(["remove_deleted_email_pushers"]))
         .fact("pushers of one who gave up an address before", |hs: Live| async move {

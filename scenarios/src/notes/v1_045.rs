@@ -67,7 +67,7 @@ class Ported(Provider):
     })
     .variant("a module that reads when a file comes", |it| {
         it.config(provider("ReadsLater"))
-            .log_error("Failed handle request via 'UploadResource'")
+            .log_error("Failed handle request via 'Upload(Resource|Servlet)'")
             .fact("an upload", upload())
             .changes(copied(), json!({ "answer": failed, "copy": null }))
             .fact("what is logged of it", log_lines(missing))

@@ -18,8 +18,9 @@ fn room_delete_api_v1() -> Scenario {
         });
         answers(200, body, 404, blocked)
     };
-    let unrecognized =
-        || answers(400, json!({ "errcode": "M_UNRECOGNIZED", "error": "Unrecognized request" }), 200, false);
+    let unrecognized = |status: u16| {
+        answers(status, json!({ "errcode": "M_UNRECOGNIZED", "error": "Unrecognized request" }), 200, false)
+    };
     let in_background = || json!({ "answer": { "status": 200, "body": { "delete_id": anything() } }, "room": 404, "blocked": false, "deletion": "complete" });
     Scenario::for_note("Removal of old Room Admin API")
         .disagreement(
@@ -37,17 +38,20 @@ fn room_delete_api_v1() -> Scenario {
             "POST /_synapse/admin/v1/rooms/<room>/delete",
             delete_room(Method::POST, "/_synapse/admin/v1/rooms/{room}/delete", false),
         )
-        .changes(deleted(false), unrecognized())
+        .changes(deleted(false), unrecognized(400))
+        .since("1.74.0", unrecognized(404))
         .fact(
             "POST /_synapse/admin/v1/rooms/<room>/delete, by nobody",
             post("/_synapse/admin/v1/rooms/!none:hs.test/delete", json!({})),
         )
         .changes(error(401, "M_MISSING_TOKEN"), error(400, "M_UNRECOGNIZED"))
+        .since("1.74.0", not_found())
         .fact(
             "POST /_synapse/admin/v1/<room>/delete, as printed",
             delete_room(Method::POST, "/_synapse/admin/v1/{room}/delete", false),
         )
-        .always(unrecognized())
+        .until("1.74.0", unrecognized(400))
+        .since("1.74.0", unrecognized(404))
         .fact(
             "DELETE /_synapse/admin/v1/rooms/<room>",
             delete_room(Method::DELETE, "/_synapse/admin/v1/rooms/{room}", false),
@@ -76,7 +80,7 @@ fn room_delete_api_v1() -> Scenario {
             "DELETE /_synapse/admin/v2/rooms/<room>",
             delete_room(Method::DELETE, "/_synapse/admin/v2/rooms/{room}", false),
         )
-        .until("1.48.0", unrecognized())
+        .until("1.48.0", unrecognized(400))
         .since("1.48.0", in_background())
 }
 

@@ -46,6 +46,7 @@ fn webclient_listener() -> Scenario {
                 .always(leads_to(app))
                 .fact("/_matrix/client/", page("/_matrix/client/"))
                 .changes(leads_to(app), not_of_the_client_api())
+                .since("1.74.0", likewise_since_1_74())
                 .step("webclient is taken out of the listener", |it| {
                     it.without_resource("webclient").now("start", started()).now(prints, "")
                 })
@@ -78,6 +79,7 @@ fn webclient_listener() -> Scenario {
                 .changes(leads_to("/_matrix/client"), leads_to(app))
                 .fact("/_matrix/client/", page("/_matrix/client/"))
                 .changes(json!({ "status": 200, "body": web_client }), not_of_the_client_api())
+                .since("1.74.0", likewise_since_1_74())
                 .step("webclient is taken out of the listener", |it| {
                     it.without_resource("webclient").now("start", refused(location_error))
                 })
@@ -122,11 +124,16 @@ fn below_client(it: Scenario) -> Scenario {
     ["/_matrix/client", "/_matrix/client/", "/_matrix/client/anything"].into_iter().fold(it, |it, path| {
         it.fact(path, page(path))
             .changes(json!({ "status": 404, "body": contains("No Such Resource") }), not_of_the_client_api())
+            .since("1.74.0", likewise_since_1_74())
     })
 }
 
 fn not_of_the_client_api() -> Value {
     json!({ "status": 400, "body": { "errcode": "M_UNRECOGNIZED", "error": "Unrecognized request" } })
+}
+
+fn likewise_since_1_74() -> Value {
+    json!({ "status": 404, "body": { "errcode": "M_UNRECOGNIZED", "error": "Unrecognized request" } })
 }
 
 /// Where a page leads, or what it shows.
@@ -153,10 +160,11 @@ fn registration_token_validity() -> Scenario {
     let new = "/_matrix/client/v1/register/m.login.registration_token/validity";
     let twin = "/_matrix/client/unstable/register/m.login.registration_token/validity";
     let fallback = |stage: &str| format!("/_matrix/client/r0/auth/{stage}/fallback/web");
-    let form = |stage: &str| {
-        let action = format!("<form id=\"registrationForm\" method=\"post\" action=\"{}\">", fallback(stage));
+    let form = |id: &str, stage: &str| {
+        let action = format!("<form {id}method=\"post\" action=\"{}\">", fallback(stage));
         json!({ "status": 200, "body": contains(&action) })
     };
+    let with_id = "id=\"registrationForm\" ";
     let no_stage = || json!({ "status": 404, "body": { "errcode": "M_UNKNOWN", "error": "Unknown auth stage type" } });
     let valid = |valid: bool| json!({ "status": 200, "body": { "valid": valid } });
     let flows = |stage: &str| json!([{ "stages": [stage, "m.login.dummy"] }]);
@@ -196,8 +204,10 @@ fn registration_token_validity() -> Scenario {
         })
         .fact("old path, known token", ask(old, "abcd"))
         .changes(valid(true), not_of_the_client_api())
+        .since("1.74.0", likewise_since_1_74())
         .fact("old path, unknown token", ask(old, "nope"))
         .changes(valid(false), not_of_the_client_api())
+        .since("1.74.0", likewise_since_1_74())
         .fact("new path, known token", ask(new, "abcd"))
         .changes(not_of_the_client_api(), valid(true))
         .fact("new path, unknown token", ask(new, "nope"))
@@ -205,11 +215,14 @@ fn registration_token_validity() -> Scenario {
         .fact("new path without its version, known token", ask(twin, "abcd"))
         .changes(not_of_the_client_api(), valid(true))
         .fact("new path under r0", ask(&new.replace("/v1/", "/r0/"), "abcd"))
-        .always(not_of_the_client_api())
+        .until("1.74.0", not_of_the_client_api())
+        .since("1.74.0", likewise_since_1_74())
         .fact("new path under v3", ask(&new.replace("/v1/", "/v3/"), "abcd"))
-        .always(not_of_the_client_api())
+        .until("1.74.0", not_of_the_client_api())
+        .since("1.74.0", likewise_since_1_74())
         .fact("old path, proxy with the old rule", ask(old, "abcd").at("proxy with the old rule"))
         .changes(valid(true), not_of_the_client_api())
+        .since("1.74.0", likewise_since_1_74())
         .fact("new path, proxy with the old rule", ask(new, "abcd").at("proxy with the old rule"))
         .always(nginx_refuses())
         .fact("new path, proxy with the new rule", ask(new, "abcd").at("proxy with the new rule"))
@@ -221,9 +234,11 @@ fn registration_token_validity() -> Scenario {
         )
         .changes(flows(OLD_STAGE), flows(NEW_STAGE))
         .fact("fallback page of the old stage", get(&format!("{}?session=x", fallback(OLD_STAGE))).body())
-        .changes(form(OLD_STAGE), no_stage())
+        .changes(form(with_id, OLD_STAGE), no_stage())
         .fact("fallback page of the new stage", get(&format!("{}?session=x", fallback(NEW_STAGE))).body())
-        .changes(no_stage(), form(NEW_STAGE))
+        .changes(no_stage(), form(with_id, NEW_STAGE))
+        // Changed in #15405.
+        .since("1.82.0", form("", NEW_STAGE))
         .fact("a registration under the old name", registration(OLD_STAGE, "abcd"))
         .changes(registered(OLD_STAGE), no_such_stage())
         .fact("a registration under the new name", registration(NEW_STAGE, "abcd"))
@@ -357,11 +372,13 @@ fn left_alone() -> Probe {
         // How many entries there are, and how often one was looked for that was not there.
         let cache = async || -> Result<(Option<f64>, Option<f64>)> {
             let metrics = hs.metrics("main:9000", "/metrics").await?;
-            let of = |what: &str| {
-                let name = format!("synapse_util_caches_cache:{what}");
-                metrics.value(&name, "name=\"get_user_by_access_token\"")
-            };
-            Ok((of("size"), of("total").zip(of("hits")).map(|(total, hits)| total - hits)))
+            let of = |name: &str| metrics.value(name, "name=\"get_user_by_access_token\"");
+            // The name without a colon is the only one since 1.73.0.
+            let either = |old: &str, new: &str| of(old).or_else(|| of(new));
+            let size = either("synapse_util_caches_cache:size", "synapse_util_caches_cache_size");
+            let hits = either("synapse_util_caches_cache:hits", "synapse_util_caches_cache_hits");
+            let total = either("synapse_util_caches_cache:total", "synapse_util_caches_cache");
+            Ok((size, total.zip(hits).map(|(total, hits)| total - hits)))
         };
         let (begun, (before, missed_before)) = (Instant::now(), cache().await?);
         // The loop runs every 30 seconds, and passes over what was read less than five seconds ago; some have none.
@@ -396,20 +413,19 @@ fn msc3283_capabilities() -> Scenario {
         enabled([name, avatar, addresses].map(|enabled| json!({ "enabled": enabled })))
     };
     let changed = || json!({ "answer": status(200), "changed": true });
-    let not_changed =
-        |text: &str| json!({ "answer": { "status": 400, "errcode": "M_FORBIDDEN", "error": text }, "changed": false });
-    let name_fixed = || not_changed("Changing display name is disabled on this server");
-    let avatar_fixed = || not_changed("Changing avatar is disabled on this server");
+    let not_changed = |status: u16, text: &str| json!({ "answer": { "status": status, "errcode": "M_FORBIDDEN", "error": text }, "changed": false });
+    let name_fixed = |status: u16| not_changed(status, "Changing display name is disabled on this server");
+    let avatar_fixed = |status: u16| not_changed(status, "Changing avatar is disabled on this server");
     let addresses_fixed = || {
         let refused =
             json!({ "status": 400, "errcode": "M_FORBIDDEN", "error": "3PID changes are disabled on this server" });
         json!({ "binding": refused, "adding": refused, "deleting": refused, "left": true })
     };
-    let addresses_change = || {
-        let wanting = |text: &str| json!({ "status": 400, "errcode": "M_MISSING_PARAM", "error": contains(text) });
+    let addresses_change = |incomplete: &str| {
+        let wanting = |errcode: &str, text: &str| json!({ "status": 400, "errcode": errcode, "error": contains(text) });
         json!({
-            "binding": wanting("three_pid_creds"),
-            "adding": wanting("client_secret"),
+            "binding": wanting("M_MISSING_PARAM", "three_pid_creds"),
+            "adding": wanting(incomplete, "client_secret"),
             "deleting": status(200),
             "left": false,
         })
@@ -451,11 +467,16 @@ fn msc3283_capabilities() -> Scenario {
                 .until("1.54.0", are(false, false, true))
                 .since("1.54.0", none())
                 .fact(change_name, change("displayname"))
-                .always(name_fixed())
+                // Changed in #20173.
+                .until("1.161.0", name_fixed(400))
+                .since("1.161.0", name_fixed(403))
                 .fact(change_avatar, change("avatar_url"))
-                .always(avatar_fixed())
+                .until("1.161.0", avatar_fixed(400))
+                .since("1.161.0", avatar_fixed(403))
                 .fact(change_addresses, changes_of_addresses())
-                .always(addresses_change())
+                .until("1.68.0", addresses_change("M_MISSING_PARAM"))
+                // Two are missing, which pydantic has a code of its own for since #13736.
+                .since("1.68.0", addresses_change("M_BAD_JSON"))
         })
         .variant("names and addresses are fixed", |it| {
             it.without_estate("its owners change their profiles")
@@ -467,7 +488,8 @@ fn msc3283_capabilities() -> Scenario {
                 .until("1.54.0", are(false, true, false))
                 .since("1.54.0", none())
                 .fact(change_name, change("displayname"))
-                .always(name_fixed())
+                .until("1.161.0", name_fixed(400))
+                .since("1.161.0", name_fixed(403))
                 .fact(change_avatar, change("avatar_url"))
                 .always(changed())
                 .fact(change_addresses, changes_of_addresses())
@@ -536,9 +558,9 @@ fn user_may_create_room_with_invites() -> Scenario {
     let nothing = || json!([]);
     let old = "You are not permitted to create rooms";
     // The room is made before the invitation is refused.
-    let of_invitation = || {
+    let of_invitation = |errcode: &str| {
         let asked = json!([["@alice:hs.test", "@bob:hs.test"]]);
-        refused_room("M_UNKNOWN", "Invites have been disabled on this server", 1, asked)
+        refused_room(errcode, "Invites have been disabled on this server", 1, asked)
     };
     Scenario::for_note("Removal of `user_may_create_room_with_invites`")
         .hop("1.52.0", "1.53.0")
@@ -552,8 +574,10 @@ fn user_may_create_room_with_invites() -> Scenario {
         .fact(with, room("alice", true))
         .changes(
             refused_room("M_FORBIDDEN", old, 0, json!([["@alice:hs.test", ["@bob:hs.test"], []]])),
-            of_invitation(),
+            of_invitation("M_UNKNOWN"),
         )
+        // Changed in #12857.
+        .since("1.62.0", of_invitation("M_FORBIDDEN"))
         .fact(by_admin, room("admin", true))
         .always(made(nothing()))
         .step("the module is ported to `user_may_invite`", |it| {

@@ -35,9 +35,13 @@ fn structured_logging_removed() -> Scenario {
         }
         handlers.to_string()
     };
-    let removed = "Support for the structured configuration option was removed in Synapse 1.54.0. \
-                   You should instead use the standard logging configuration. See \
-                   https://matrix-org.github.io/synapse/v1.54/structured_logging.html";
+    let removed = |site: &str| {
+        refused(&format!(
+            "Support for the structured configuration option was removed in Synapse 1.54.0. \
+             You should instead use the standard logging configuration. See \
+             https://{site}/synapse/v1.54/structured_logging.html"
+        ))
+    };
     Scenario::for_note("Legacy structured logging configuration removal")
         .hop("1.53.0", "1.54.0")
         .fact("the record of a request", record())
@@ -45,7 +49,8 @@ fn structured_logging_removed() -> Scenario {
         .variant("drains", |it| {
             it.file("log.config", drains.to_string())
                 .fact("start", start())
-                .changes(started(), refused(removed))
+                .changes(started(), removed("matrix-org.github.io"))
+                .since("1.99.0", removed("element-hq.github.io"))
                 .step("rewritten, but that the switch is left on", |it| it.file("log.config", handlers(Some(true))))
                 .step("rewritten as handlers and formatters", |it| {
                     it.file("log.config", handlers(None)).now("start", started())

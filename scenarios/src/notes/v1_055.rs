@@ -136,7 +136,9 @@ fn mjolnir_1_3_1() -> Scenario {
         .fact("start", start())
         .changes(started(), refused("ImportError: cannot import name 'glob_to_regex' from 'synapse.util'"))
         .fact("an invitation from somebody banned", invites("banned"))
-        .always(error(403, "M_UNKNOWN"))
+        .until("1.62.0", error(403, "M_UNKNOWN"))
+        // Changed in #12857.
+        .since("1.62.0", error(403, "M_FORBIDDEN"))
         .fact("an invitation from somebody else", invites("alice"))
         .always(status(200))
         .step("Mjolnir 1.3.2", |it| {

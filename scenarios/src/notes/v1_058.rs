@@ -28,5 +28,10 @@ fn groups_disabled() -> Scenario {
                 .now(routes, groups::served("main"))
                 .now(asked, hers())
                 .now(synced, groups::joined())
+                // Removed in #12553.
+                .now_since("1.61.0", routes, groups::gone("main"))
+                .now_since("1.74.0", routes, groups::forgotten("main"))
+                .now_since("1.61.0", asked, json!({ "errcode": "M_UNRECOGNIZED", "error": "Unrecognized request" }))
+                .now_since("1.61.0", synced, Value::Null)
         })
 }

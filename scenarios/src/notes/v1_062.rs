@@ -71,6 +71,8 @@ fn spam_checker_callbacks() -> Scenario {
     let rooms = may(status(200), no_room("M_FORBIDDEN"), no_room);
     let aliases = may(status(200), no_alias("M_FORBIDDEN"), no_alias);
     let lists = may(status(200), no_list("M_FORBIDDEN"), no_list);
+    // Without a rule that allows it nobody may, since #18175.
+    let unlisted = may(refusal(403, "M_UNKNOWN", "Not allowed to publish room"), no_list("M_FORBIDDEN"), no_list);
     let bad = || refusal(400, "M_UNKNOWN", "Bad content");
     Scenario::for_note("New signatures for spam checker callbacks")
         .disagreement(
@@ -99,6 +101,7 @@ fn spam_checker_callbacks() -> Scenario {
         .changes(aliases.0, aliases.1)
         .fact("user_may_publish_room", each("user_may_publish_room"))
         .changes(lists.0, lists.1)
+        .since("1.126.0", unlisted.1)
         .fact("check_media_file_for_spam", each("check_media_file_for_spam"))
         .changes(
             json!({ "False": status(200), "None": status(200), "True": bad(), "NOT_SPAM": bad(), "a code": bad() }),

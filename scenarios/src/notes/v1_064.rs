@@ -17,6 +17,7 @@ fn email_delegation_deprecated() -> Scenario {
                    add email addresses to their accounts, and use them for password resets, configure Synapse with an SMTP \
                    server via the `email` setting, and remove `account_threepid_delegates.email`. This will be an error in a \
                    future version.";
+    let removed = "Delegation of email verification to an identity server is no longer supported.";
     let (prints, mails) = ("what the server prints", "mails that verify an address");
     Scenario::for_note("Deprecation of the ability to delegate e-mail verification to identity servers")
         .hop("1.63.1", "1.64.0")
@@ -25,12 +26,20 @@ fn email_delegation_deprecated() -> Scenario {
         .config(json!({ "account_threepid_delegates": { "email": "http://sydent:8090" } }))
         .fact(prints, printed())
         .changes("", contains(warning))
+        .since("1.66.0", contains(removed))
         .fact(mails, verifying_mails())
-        .always(verified_by("sydent"))
+        .until("1.66.0", verified_by("sydent"))
+        .since("1.66.0", verified_by("hs.test"))
+        .fact("start", start())
+        .until("1.66.0", started())
+        .since("1.66.0", refused(removed))
         .step("the homeserver sends mails itself, the identity server text messages", |it| {
             it.unset("account_threepid_delegates")
                 .reconfigure(json!({ "account_threepid_delegates": { "msisdn": "http://sydent:8090" } }))
                 .reconfigure(by_smtp())
+                // Where nobody can register, no mail is sent for it since 1.151.0: #19585.
+                .reconfigure(json!({ "enable_registration": true, "enable_registration_without_verification": true }))
+                .now("start", started())
                 .now(prints, "")
                 .now(mails, verified_by("hs.test"))
         })
@@ -82,6 +91,12 @@ pub(crate) fn verifying_mails() -> Probe {
 pub(crate) fn verified_by(host: &str) -> Value {
     let mail = json!({ "answer": 200, "links to": [host] });
     json!({ "register": mail, "account/3pid": mail, "account/password": mail, "login with the new password": status(200) })
+}
+
+/// Likewise, where addresses of newcomers are not verified.
+pub(crate) fn without_newcomers(mut mails: Value) -> Value {
+    mails["register"] = json!({ "answer": 403, "links to": [] });
+    mails
 }
 
 /// A worker of the older release learns of no event from a newer main process.

@@ -4,7 +4,7 @@ use harness::prelude::*;
 
 use crate::notes::{
     v1_000::by_smtp,
-    v1_064::{verified_by, verifying_mails},
+    v1_064::{verified_by, verifying_mails, without_newcomers},
 };
 
 notes!("1.66.0": email_delegation_removed);
@@ -18,6 +18,7 @@ const RULES: &str = "part: push rules";
 /// Upstream: PR 13413.
 fn email_delegation_removed() -> Scenario {
     let disabled = |text: &str| refusal(400, "M_UNKNOWN", text);
+    let no_adding = "Adding an email to your account is disabled on this server";
     let removed = "Error in configuration: Delegation of email verification to an identity server is no longer supported. To \
                    continue to allow users to add email addresses to their accounts, and use them for password resets, \
                    configure Synapse with an SMTP server via the `email` setting, and remove `account_threepid_delegates.email`.";
@@ -40,7 +41,9 @@ fn email_delegation_removed() -> Scenario {
                 .fact("a mail to reset a password", ask("account/password"))
                 .always(disabled("Email-based password resets have been disabled on this server"))
                 .fact("a mail to add an address", ask("account/3pid"))
-                .always(disabled("Adding an email to your account is disabled on this server"))
+                .until("1.130.0", disabled(no_adding))
+                // Named in #17578.
+                .since("1.130.0", refusal(400, "M_THREEPID_MEDIUM_NOT_SUPPORTED", no_adding))
                 .step("the setting is removed", |it| {
                     it.unset("account_threepid_delegates").now("start", started()).health(RULES, anything())
                 })
@@ -53,6 +56,8 @@ fn email_delegation_removed() -> Scenario {
                 .changes(started(), refused(removed))
                 .fact("mails that verify an address", verifying_mails())
                 .changes(verified_by("sydent"), verified_by("hs.test"))
+                // Where nobody can register, no mail is sent for it: #19585.
+                .since("1.151.0", without_newcomers(verified_by("hs.test")))
                 .step("an email section without a sender", |it| {
                     it.unset("account_threepid_delegates").reconfigure(json!({ "email": { "smtp_host": "mail" } })).now(
                         "start",

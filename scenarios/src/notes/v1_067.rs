@@ -71,9 +71,16 @@ fn sqlite_next_release() -> Scenario {
         .fact("start, on the faked version", start())
         .until("1.68.0", started())
         .since("1.68.0", refused("Synapse requires sqlite 3.27 or above."))
+        .since("1.142.0", refused("Synapse requires sqlite 3.37.2 or above."))
         .step("SQLite 3.21, faked", |it| {
             it.faked(Old::Sqlite(3, 21, 0))
                 .now("start, on the faked version", refused("Synapse requires sqlite 3.22 or above."))
+                .now_since("1.68.0", "start, on the faked version", refused("Synapse requires sqlite 3.27 or above."))
+                .now_since(
+                    "1.142.0",
+                    "start, on the faked version",
+                    refused("Synapse requires sqlite 3.37.2 or above."),
+                )
         })
         .leg("1.68.0", "SQLite 3.22 again, faked", |it| it.faked(Old::Sqlite(3, 22, 0)))
 }

@@ -80,7 +80,9 @@ fn events_for_application_services() -> Scenario {
         )
         .always(true)
         .fact("alice's message in a room of its namespace", message("alice", &["bob@peer.test", "alice"]))
-        .always(true)
+        .until("1.162.0", true)
+        // New rooms are of version 12, whose ids name no server: #20130.
+        .since("1.162.0", false)
         .fact(
             "the message of the remote user of its namespace",
             message("as_remote@peer.test", &["alice", "as_remote@peer.test"]),
@@ -135,7 +137,7 @@ async fn somebody(hs: &Live, name: &str) -> Result<Client> {
 
 async fn room_of(hs: &Live, members: &[&str]) -> Result<String> {
     let room = somebody(hs, members[0]).await?.create_room(&json!({ "preset": "public_chat" })).await?;
-    let server = room.split_once(':').map_or("", |(_, server)| server);
+    let server = members[0].split_once('@').map_or("hs.test", |(_, server)| server);
     for member in &members[1..] {
         let path = format!("/_matrix/client/v3/join/{}?server_name={server}", escape(&room));
         somebody(hs, member).await?.post(&path, &json!({})).await?.ok()?;

@@ -28,6 +28,8 @@ fn faster_joins() -> Scenario {
             Ok(json!(url.find('?').map_or("", |start| &url[start..])))
         })
         .changes("", asks)
+        // Only the stable name, in #15625.
+        .since("1.85.0", "?omit_members=true")
         .fact(resynced, |hs: Live| async move {
             let room = joined(&hs).await?;
             let rows = format!("SELECT room_id FROM partial_state_rooms WHERE room_id = '{room}'");
@@ -51,6 +53,9 @@ fn faster_joins() -> Scenario {
             it.reconfigure(json!({ "experimental_features": { "faster_joins": false } }))
                 .now(query, "")
                 .now(resynced, false)
+                // Joins can no longer be otherwise.
+                .now_since("1.85.0", query, "?omit_members=true")
+                .now_since("1.85.0", resynced, true)
         })
 }
 

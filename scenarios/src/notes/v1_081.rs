@@ -24,6 +24,8 @@ fn application_service_paths() -> Scenario {
     let user = |prefix: &str, name: &str| format!("GET {prefix}/users/%40{name}_nobody%3Ahs.test");
     let elsewhere = |prefix: &str, name: &str| format!("GET {prefix}/thirdparty/user/{name}");
     let protocol = |prefix: &str, name: &str| format!("GET {prefix}/thirdparty/protocol/{name}");
+    let by_both = || json!([[["access_token", "modern-secret"]], "Bearer modern-secret"]);
+    let by_header = || json!([[], "Bearer modern-secret"]);
     let transaction = |prefix: &str| format!("PUT {prefix}/transactions/{{number}}");
     Scenario::for_note("Application service path & authentication deprecations")
         .hop("1.80.0", "1.81.0")
@@ -42,17 +44,24 @@ fn application_service_paths() -> Scenario {
         .changes(json!([transaction("")]), json!([transaction(v1)]))
         .fact("an alias, to one who knows the old paths", asked_for_alias("legacy"))
         .changes(json!([alias("", "legacy")]), json!([alias(v1, "legacy"), alias("", "legacy")]))
+        // The old paths are no longer tried: #15964.
+        .since("1.90.0", json!([alias(v1, "legacy")]))
         .fact("a protocol, to one who knows the old paths", asked_for_protocol("legacy"))
         .changes(json!([protocol(unstable, "legacy")]), json!([protocol(v1, "legacy"), protocol(unstable, "legacy")]))
+        .since("1.90.0", json!([protocol(v1, "legacy")]))
         .fact("a user of another network, to one who knows the old paths", asked_for_users_elsewhere("legacy"))
         .changes(
             json!([elsewhere(unstable, "legacy")]),
             json!([elsewhere(v1, "legacy"), elsewhere(unstable, "legacy")]),
         )
+        .since("1.90.0", json!([elsewhere(v1, "legacy")]))
         .fact("a user, to one who knows the old paths", asked_for_user("legacy"))
         .changes(json!([user("", "legacy")]), json!([user(v1, "legacy"), user("", "legacy")]))
+        .since("1.90.0", json!([user(v1, "legacy")]))
         .fact("an event, to one who knows the old paths", sent("legacy"))
         .changes(json!([transaction("")]), json!([transaction(v1), transaction("")]))
+        // It has refused the invitation, and counts as down.
+        .since("1.90.0", json!([]))
         .fact("an alias, to one who has no such room", asked_for_alias("strict"))
         .changes(json!([alias("", "strict")]), json!([alias(v1, "strict")]))
         .fact("what proves who asks", |hs: Live| async move {
@@ -63,7 +72,9 @@ fn application_service_paths() -> Scenario {
             proofs.dedup();
             Ok(json!(proofs))
         })
-        .always(json!([[[["access_token", "modern-secret"]], "Bearer modern-secret"]]))
+        .until("1.90.0", json!([by_both()]))
+        // No longer by the query (#16017), after the earlier leg.
+        .since("1.90.0", json!([by_both(), by_header()]))
 }
 
 /// What the application service is asked, on a leg's first call, when Alice asks for this.

@@ -17,14 +17,25 @@ fn python_3_8() -> Scenario {
         .faked(Old::Python(3, 7))
         .fact("start, on the faked version", start())
         .changes(started(), refused("Synapse requires Python 3.8 or above."))
+        .since("1.119.0", refused("Synapse requires Python 3.9 or above."))
+        .since("1.142.0", refused("Synapse requires Python 3.10 or above."))
         .fact("Requires-Python of the installed package", requires_python())
         .changes(">=3.7.1,<4.0.0", ">=3.8.0,<4.0.0")
+        .since("1.119.0", matches("^>=3.9.0, ?<4.0.0$"))
+        .since("1.142.0", matches("^>=3.10.0, ?<4.0.0$"))
         .fact("the wheel", wheel())
         .changes(
             json!({ "Root-Is-Purelib": "false", "Tag": matches("^cp37-cp37m-manylinux") }),
             json!({ "Root-Is-Purelib": "false", "Tag": matches("^cp38-cp38-manylinux") }),
         )
-        .step("Python 3.8, faked", |it| it.faked(Old::Python(3, 8)).now("start, on the faked version", started()))
+        .since("1.119.0", json!({ "Root-Is-Purelib": "false", "Tag": matches("^cp39-(cp39|abi3)-manylinux") }))
+        .since("1.142.0", json!({ "Root-Is-Purelib": "false", "Tag": matches("^cp310-(cp310|abi3)-manylinux") }))
+        .step("Python 3.8, faked", |it| {
+            it.faked(Old::Python(3, 8))
+                .now("start, on the faked version", started())
+                .now_since("1.119.0", "start, on the faked version", refused("Synapse requires Python 3.9 or above."))
+                .now_since("1.142.0", "start, on the faked version", refused("Synapse requires Python 3.10 or above."))
+        })
 }
 
 /// A worker's own settings of where the main process is are refused, even where they are not needed.

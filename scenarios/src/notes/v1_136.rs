@@ -158,6 +158,7 @@ fn authentication_service() -> Scenario {
     );
     let made = || json!({ "user": status(201), "device": status(201) });
     let by_service = || refusal(403, "M_UNKNOWN", "This endpoint must only be called by MAS");
+    let nowhere = || json!({ "status": 404, "body": { "errcode": "M_UNRECOGNIZED", "error": "Unrecognized request" } });
     let issuer = || json!({ "status": 200, "body": { "issuer": "http://mas:8080/" } });
     let bearer = || json!({ "authorization": "Bearer secret", "in the form": ["token"] });
     let in_form = || json!({ "authorization": null, "in the form": ["client_id", "client_secret", "token"] });
@@ -192,10 +193,9 @@ fn authentication_service() -> Scenario {
                 .fact(login, get("/_matrix/client/v3/login").refusal())
                 .changes(status(200), gone())
                 .fact(metadata, get("/_matrix/client/unstable/org.matrix.msc2965/auth_issuer").body())
-                .changes(
-                    json!({ "status": 404, "body": { "errcode": "M_UNRECOGNIZED", "error": "Unrecognized request" } }),
-                    issuer(),
-                )
+                .changes(nowhere(), issuer())
+                // Removed in #20163.
+                .since("1.161.0", nowhere())
                 .fact(keys, get("/_synapse/jwks").refusal())
                 .always(gone())
                 .fact("start", start())
@@ -207,6 +207,7 @@ fn authentication_service() -> Scenario {
                     it.reconfigure(json!({ "password_config": { "enabled": false } }))
                         .reconfigure(mas::by_msc3861())
                         .now("start", refused(both))
+                        .now_since("1.157.0", "start", refused("experimental_features.msc3861 was removed."))
                 })
         })
         .variant("the stable section, switched off", |it| {
@@ -232,9 +233,14 @@ fn authentication_service() -> Scenario {
                 .always(status(200))
                 .fact("whom Carol's token is for", mas::carol())
                 .always(mas::is_carol())
+                // Removed in #19895.
+                .fact("start", start())
+                .until("1.157.0", started())
+                .since("1.157.0", refused("experimental_features.msc3861 was removed."))
                 .step("the stable section instead", |it| {
                     it.unset("experimental_features")
                         .reconfigure(mas::by_section())
+                        .now("start", started())
                         .now(asked, bearer())
                         .now(keys, gone())
                 })

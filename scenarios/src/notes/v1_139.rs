@@ -11,16 +11,18 @@ notes!("1.139.0": appservice_inhibit_login);
 ///
 /// Upstream: PR 18946.
 fn appservice_inhibit_login() -> Scenario {
-    let errcode = "IO.ELEMENT.MSC4190.M_APPSERVICE_LOGIN_UNSUPPORTED";
-    let refused = |why: &str| {
-        let error = format!("{why}, so the inhibit_login parameter must be set to true for appservice registrations.");
+    // The code of the specification, since #20180.
+    let (old, new) = ("IO.ELEMENT.MSC4190.M_APPSERVICE_LOGIN_UNSUPPORTED", "M_APPSERVICE_LOGIN_UNSUPPORTED");
+    let oauth = |errcode: &str| {
+        let error =
+            "This server uses OAuth2, so the inhibit_login parameter must be set to true for appservice registrations.";
         json!({ "status": 400, "errcode": errcode, "error": error })
     };
-    let oauth = || refused("This server uses OAuth2");
-    let msc4190 = || {
+    let msc4190 = |errcode: &str| {
         let error = "This appservice has MSC4190 enabled, so the inhibit_login parameter must be set to true.";
         json!({ "status": 400, "errcode": errcode, "error": error })
     };
+    let no_login = |errcode: &str| json!({ "status": 400, "errcode": errcode, "error": anything() });
     let in_use = || refusal(400, "M_USER_IN_USE", "User ID already taken");
     let registered = || json!({ "status": 200, "keys": ["user_id"] });
     let registered_here = || json!({ "status": 200, "keys": ["home_server", "user_id"] });
@@ -38,9 +40,11 @@ fn appservice_inhibit_login() -> Scenario {
                 .file("plain.yaml", service("plain", false))
                 .without_estate("its owners could not log in")
                 .fact("it does not say", register("plain", Value::Null))
-                .changes(registered(), oauth())
+                .changes(registered(), oauth(old))
+                .since("1.161.0", oauth(new))
                 .fact("it wants a login", register("plain", json!(false)))
-                .changes(registered(), oauth())
+                .changes(registered(), oauth(old))
+                .since("1.161.0", oauth(new))
                 .fact("it wants none", register("plain", json!(true)))
                 .always(registered())
                 .fact("it wants none, at the second try", again("plain"))
@@ -53,9 +57,11 @@ fn appservice_inhibit_login() -> Scenario {
                 .fact("a plain service does not say", register("plain", Value::Null))
                 .always(logged_in())
                 .fact("a service with MSC4190 does not say", register("msc4190", Value::Null))
-                .changes(registered_here(), msc4190())
+                .changes(registered_here(), msc4190(old))
+                .since("1.161.0", msc4190(new))
                 .fact("a service with MSC4190 wants a login", register("msc4190", json!(false)))
-                .changes(registered_here(), msc4190())
+                .changes(registered_here(), msc4190(old))
+                .since("1.161.0", msc4190(new))
                 .fact("a service with MSC4190 wants none", register("msc4190", json!(true)))
                 .always(registered_here())
                 .fact("a service with MSC4190 wants none, at the second try", again("msc4190"))
@@ -63,7 +69,8 @@ fn appservice_inhibit_login() -> Scenario {
                 .fact("login by a plain service", login("plain"))
                 .always(logged_in())
                 .fact("login by a service with MSC4190", login("msc4190"))
-                .changes(logged_in(), json!({ "status": 400, "errcode": errcode, "error": anything() }))
+                .changes(logged_in(), no_login(old))
+                .since("1.161.0", no_login(new))
         })
 }
 

@@ -78,10 +78,15 @@ fn mutual_rooms_flag() -> Scenario {
             get("/_matrix/client/versions").field("/unstable_features/uk.half-shot.msc2666.query_mutual_rooms"),
         )
         .changes(true, false)
+        // Stable, under another path and name, in #19511.
+        .since("1.151.0", Value::Null)
         .step("switched on", |it| {
             it.reconfigure(json!({ "experimental_features": { "msc2666_enabled": true } }))
                 .now("asked by a user", shared())
                 .now("asked by nobody", missing())
                 .now("is it announced", true)
+                .now_since("1.151.0", "asked by a user", gone())
+                .now_since("1.151.0", "asked by nobody", refusal(404, "M_UNRECOGNIZED", "Unrecognized request"))
+                .now_since("1.151.0", "is it announced", Value::Null)
         })
 }
