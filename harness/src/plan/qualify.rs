@@ -133,6 +133,7 @@ fn hold(variant: &mut Variant, note: &Version, candidate: &Version) {
     if legs.last().is_none_or(|last| last.release != *candidate) {
         legs.push(scenario::Leg::on(candidate.clone()));
     }
+    // What a step shows is said for its own hop.
     for leg in &mut legs {
         let release = leg.release.target();
         let later = leg.now_since.iter().filter(|(since, ..)| *since <= release);
@@ -332,7 +333,12 @@ mod tests {
                 .then("1.54.0")
                 .fact("a", get("/"))
                 .changes(1, 2)
-                .step("a repair", |it| it.reconfigure(json!({ "x": 1 })).now("a", 3))
+                .step("a repair", |it| {
+                    it.reconfigure(json!({ "x": 1 }))
+                        .now("a", 3)
+                        .now_since("1.160.0", "a", 4)
+                        .now_since("1.163.0", "a", 5)
+                })
                 .health("errors logged", anything())
                 .then("1.52.0")
                 .named("1.53.0", "changes"),
@@ -388,7 +394,7 @@ mod tests {
             .iter()
             .map(|leg| format!("{} {:?}", leg.head(), scenario::expected(fact, leg, Database::Sqlite)))
             .collect();
-        assert_eq!(shown, ["1.52.0 Some(Number(1))", "1.162.0 Some(Number(2))", "1.162.0, a repair Some(Number(3))"]);
+        assert_eq!(shown, ["1.52.0 Some(Number(1))", "1.162.0 Some(Number(2))", "1.162.0, a repair Some(Number(4))"]);
         assert_eq!(variant.health["errors logged"], [(Some(2), anything())]);
         assert!(in_force(&notes()[1], &version("1.162.0"), &[]).is_none());
         assert!(in_force(&notes()[1], &version("1.163.0rc1"), &[]).is_some());
