@@ -39,6 +39,7 @@ use probe::BoxFuture;
 /// Builder methods panic when they are used out of order or with a malformed version. A unit test builds every scenario, so a
 /// run never meets that.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each says a thing of its own")]
 pub struct Scenario {
     pub(crate) name: String,
     pub(crate) release: Version,
