@@ -59,9 +59,7 @@ class Normalised(AsItIs):
                 "oidc": [{
                     "client_id": "synapse",
                     "client_secret": "secret",
-                    // The second since 1.27.0.
-                    "redirect_uris":
-                        ["http://hs.test/_synapse/oidc/callback", "http://hs.test/_synapse/client/oidc/callback"],
+                    "redirect_uris": ["http://hs.test/_synapse/oidc/callback"],
                 }],
             })),
         )

@@ -16,7 +16,7 @@ fn sqlite_3_27() -> Scenario {
         .faked(Old::Sqlite(3, 26, 0))
         .fact("start, on the faked version", start())
         .changes(started(), refused("Error during initialisation: Synapse requires sqlite 3.27 or above."))
-        .since("1.142.0", refused("Error during initialisation: Synapse requires sqlite 3.37.2 or above."))
+        .since("1.142.0", refused("Synapse requires sqlite 3.37.2 or above."))
         .fact("the image's own version is new enough", |hs: Live| async move {
             let program = "import sqlite3; print(tuple(map(int, sqlite3.sqlite_version.split('.'))) >= (3, 27))";
             Ok(json!(hs.python(program).await?.trim()))
