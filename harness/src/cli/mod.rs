@@ -228,6 +228,9 @@ impl Cli {
         let table = ReleaseTable::load().map_err(|error| usage(error.to_string()))?;
         let candidate = self.candidate(&table)?;
         let table = table.with(&self.images.further);
+        if self.every_variant {
+            suite.scenarios = suite.scenarios.into_iter().map(Scenario::every_variant).collect();
+        }
         if let Some(candidate) = &candidate {
             suite.scenarios = qualify::scenarios(candidate, &table, &suite.scenarios, &suite.qualification);
         }
@@ -244,9 +247,6 @@ impl Cli {
         if let Some(release) = &self.control_estate {
             let has = suite.estate.iter().filter(|part| part.available(release).is_ok());
             suite.scenarios = has.map(|part| Scenario::part_control(&release.to_string(), part)).collect();
-        }
-        if self.every_variant {
-            suite.scenarios = suite.scenarios.into_iter().map(Scenario::every_variant).collect();
         }
         let problems: Vec<String> = suite
             .scenarios

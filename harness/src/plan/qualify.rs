@@ -19,7 +19,7 @@ use crate::{
 pub struct Qualification {
     /// What distributions ship today.
     pub shipped: Vec<Shipped>,
-    /// Does the table of a note's scenario, by its name, hold to this day, and has it been seen to? The others are walked when
+    /// Does the table of a note, by its trial's name, hold to this day, and has it been seen to? The others are walked when
     /// they are asked for.
     pub holds: fn(&str) -> bool,
     /// Old configurations that newer releases refuse.
@@ -62,9 +62,13 @@ pub(crate) fn scenarios(
     given: &Qualification,
 ) -> Vec<Scenario> {
     let questions = (given.questions)(&candidate.against.to_string(), &candidate.version.to_string());
-    let in_force = notes.iter().filter_map(|note| {
-        let held = in_force(note, &candidate.version, &given.refusals)?;
-        Some(if (given.holds)(&note.path()) { held } else { held.ignored() })
+    // What older releases left on PostgreSQL is not what they left on SQLite, so a note holds on each by itself.
+    let on_each =
+        notes.iter().flat_map(|note| note.databases.iter().map(|&database| note.on(database).only_on(database)));
+    let in_force = on_each.filter_map(|note| {
+        let held = in_force(&note, &candidate.version, &given.refusals)?;
+        let name = format!("{}::{}", note.path(), note.databases[0].key());
+        Some(if (given.holds)(&name) { held } else { held.ignored() })
     });
     let paths = Paths { candidate, table, minors: minors(table, &candidate.version) };
     let mut known = BTreeSet::new();

@@ -14,7 +14,7 @@ use crate::ledger::announced;
 const DISTRIBUTIONS: &str = include_str!("distributions.toml");
 /// What newer releases refuse of old configurations.
 const REFUSED: &str = include_str!("refused.toml");
-/// Names of notes' scenarios in a qualification that were seen to hold on the newest release.
+/// Names of notes' trials that were seen to hold on the newest release.
 const HOLDS: &str = include_str!("holds.txt");
 
 static HOLD: LazyLock<BTreeSet<&str>> =
