@@ -73,8 +73,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_holds_is_the_name_of_a_scenario() {
-        let names: BTreeSet<String> = crate::notes::all().iter().map(Scenario::path).collect();
+    fn what_holds_is_the_name_of_a_trial() {
+        let names: BTreeSet<String> =
+            harness::trials(&crate::notes::all()).into_iter().map(|trial| trial.name).collect();
         let unknown: Vec<_> = HOLD.iter().filter(|name| !names.contains(**name)).collect();
         assert!(unknown.is_empty(), "{unknown:?}");
     }
