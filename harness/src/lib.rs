@@ -57,8 +57,8 @@ pub mod prelude {
         Database, Deployment, Live, Scenario, escape, eventually, metrics_listener, notes,
         scenario::expect::{anything, contains, matches, not, per_database},
         scenario::probe::{
-            Probe, delete, error, get, log_lines, not_found, post, printed, put, refusal, refused, refused_with,
-            request, sql, start, started, status, unrecognized,
+            Probe, delete, error, get, log_lines, no_such_path, not_found, post, printed, put, refusal, refused,
+            refused_with, request, sql, start, started, status, unrecognized,
         },
         stage::companion,
     };

@@ -293,7 +293,7 @@ impl Cli {
         };
         self.know(&plan, &table)?;
         if self.plan {
-            print(&plan);
+            print(&plan)?;
             return Ok(ExitCode::SUCCESS);
         }
         if let (Some(candidate), Some(qualifies)) = (&candidate, &mut plan.qualification) {
@@ -518,8 +518,13 @@ impl Cli {
 }
 
 /// Prints what was asked for. Who reads it may have read enough (`| head`).
-fn print(plan: &Plan) {
-    let _ = std::io::stdout().write_all(plan.to_string().as_bytes());
+fn print(plan: &Plan) -> Result<(), Stop> {
+    match std::io::stdout().write_all(plan.to_string().as_bytes()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Stop { code: ERRORED, message: format!("the plan cannot be printed: {error}") })
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Ctrl-C or SIGTERM: report what is known, leave nothing behind. A second Ctrl-C leaves that to the next run.

@@ -297,6 +297,11 @@ pub fn unrecognized() -> Value {
     json!({ "status": 400, "errcode": "M_UNRECOGNIZED" })
 }
 
+/// The answer of an endpoint that does not exist, with its whole body: 400 until 1.73, 404 since.
+pub fn no_such_path(status: u16) -> Value {
+    json!({ "status": status, "body": { "errcode": "M_UNRECOGNIZED", "error": "Unrecognized request" } })
+}
+
 /// A status without an error code, as [`Ask`] shows it.
 pub fn status(status: u16) -> Value {
     json!({ "status": status })

@@ -123,7 +123,7 @@ fn deletion(at: &'static str, media: &'static str) -> Probe {
 }
 
 fn nothing_deleted() -> Value {
-    let answer = json!({ "status": 400, "body": { "errcode": "M_UNRECOGNIZED", "error": "Unrecognized request" } });
+    let answer = no_such_path(400);
     json!({
         "asked by the owner": unrecognized(),
         "answer": answer,

@@ -10,7 +10,6 @@ notes!("1.42.0": room_admin_api, uia_fallback_error, stale_email_pushers);
 ///
 /// Upstream: PR 8830.
 fn room_admin_api() -> Scenario {
-    let not_there = |status: u16| json!({ "status": status, "body": { "errcode": "M_UNRECOGNIZED", "error": "Unrecognized request" } });
     let emptied = |new_room: Value| {
         let body = json!({
             "kicked_users": ["@alice:hs.test"],
@@ -35,15 +34,15 @@ fn room_admin_api() -> Scenario {
             hs.user("alice").await?.post(&format!("/_matrix/client/r0/rooms/{room}/leave"), &json!({})).await?.ok()?;
             outcome(&hs, &room, Method::POST, "/_synapse/admin/v1/purge_room", json!({ "room_id": room })).await
         })
-        .changes(purged(json!({ "status": 200, "body": {} })), became(&not_there(400), "left by all", false, None))
-        .since("1.74.0", became(&not_there(404), "left by all", false, None))
+        .changes(purged(json!({ "status": 200, "body": {} })), became(&no_such_path(400), "left by all", false, None))
+        .since("1.74.0", became(&no_such_path(404), "left by all", false, None))
         .fact("shutdown_room", |hs: Live| async move {
             let room = hs.user("alice").await?.create_room(&json!({})).await?;
             let body = json!({ "new_room_user_id": hs.admin().await?.id() });
             outcome(&hs, &room, Method::POST, &format!("/_synapse/admin/v1/shutdown_room/{room}"), body).await
         })
-        .changes(shut_down(), became(&not_there(400), "there", false, None))
-        .since("1.74.0", became(&not_there(404), "there", false, None))
+        .changes(shut_down(), became(&no_such_path(400), "there", false, None))
+        .since("1.74.0", became(&no_such_path(404), "there", false, None))
         .fact("purge_room, by nobody", post("/_synapse/admin/v1/purge_room", json!({})))
         .changes(error(401, "M_MISSING_TOKEN"), unrecognized())
         .since("1.74.0", not_found())
@@ -57,8 +56,8 @@ fn room_admin_api() -> Scenario {
         })
         // `DELETE` takes its place in 1.47.0.
         .until("1.47.0", purged(emptied(Value::Null)))
-        .since("1.47.0", became(&not_there(400), "there", false, None))
-        .since("1.74.0", became(&not_there(404), "there", false, None))
+        .since("1.47.0", became(&no_such_path(400), "there", false, None))
+        .since("1.74.0", became(&no_such_path(404), "there", false, None))
         .fact("Delete Room API, to purge, with DELETE", |hs: Live| async move {
             let room = hs.user("alice").await?.create_room(&json!({})).await?;
             let path = format!("/_synapse/admin/v1/rooms/{room}");
@@ -71,8 +70,8 @@ fn room_admin_api() -> Scenario {
             outcome(&hs, &room, Method::POST, &format!("/_synapse/admin/v1/rooms/{room}/delete"), body).await
         })
         .until("1.47.0", shut_down())
-        .since("1.47.0", became(&not_there(400), "there", false, None))
-        .since("1.74.0", became(&not_there(404), "there", false, None))
+        .since("1.47.0", became(&no_such_path(400), "there", false, None))
+        .since("1.74.0", became(&no_such_path(404), "there", false, None))
         .fact("Delete Room API, to shut down, with DELETE", |hs: Live| async move {
             let room = hs.user("alice").await?.create_room(&json!({})).await?;
             let body = json!({ "new_room_user_id": hs.admin().await?.id(), "block": true, "purge": false });

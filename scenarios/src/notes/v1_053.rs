@@ -45,8 +45,8 @@ fn webclient_listener() -> Scenario {
                 .fact("/", page("/"))
                 .always(leads_to(app))
                 .fact("/_matrix/client/", page("/_matrix/client/"))
-                .changes(leads_to(app), not_of_the_client_api())
-                .since("1.74.0", likewise_since_1_74())
+                .changes(leads_to(app), no_such_path(400))
+                .since("1.74.0", no_such_path(404))
                 .step("webclient is taken out of the listener", |it| {
                     it.without_resource("webclient").now("start", started()).now(prints, "")
                 })
@@ -78,8 +78,8 @@ fn webclient_listener() -> Scenario {
                 .fact("/", page("/"))
                 .changes(leads_to("/_matrix/client"), leads_to(app))
                 .fact("/_matrix/client/", page("/_matrix/client/"))
-                .changes(json!({ "status": 200, "body": web_client }), not_of_the_client_api())
-                .since("1.74.0", likewise_since_1_74())
+                .changes(json!({ "status": 200, "body": web_client }), no_such_path(400))
+                .since("1.74.0", no_such_path(404))
                 .step("webclient is taken out of the listener", |it| {
                     it.without_resource("webclient").now("start", refused(location_error))
                 })
@@ -123,17 +123,9 @@ fn webclient_listener() -> Scenario {
 fn below_client(it: Scenario) -> Scenario {
     ["/_matrix/client", "/_matrix/client/", "/_matrix/client/anything"].into_iter().fold(it, |it, path| {
         it.fact(path, page(path))
-            .changes(json!({ "status": 404, "body": contains("No Such Resource") }), not_of_the_client_api())
-            .since("1.74.0", likewise_since_1_74())
+            .changes(json!({ "status": 404, "body": contains("No Such Resource") }), no_such_path(400))
+            .since("1.74.0", no_such_path(404))
     })
-}
-
-fn not_of_the_client_api() -> Value {
-    json!({ "status": 400, "body": { "errcode": "M_UNRECOGNIZED", "error": "Unrecognized request" } })
-}
-
-fn likewise_since_1_74() -> Value {
-    json!({ "status": 404, "body": { "errcode": "M_UNRECOGNIZED", "error": "Unrecognized request" } })
 }
 
 /// Where a page leads, or what it shows.
@@ -203,30 +195,30 @@ fn registration_token_validity() -> Scenario {
             Ok(())
         })
         .fact("old path, known token", ask(old, "abcd"))
-        .changes(valid(true), not_of_the_client_api())
-        .since("1.74.0", likewise_since_1_74())
+        .changes(valid(true), no_such_path(400))
+        .since("1.74.0", no_such_path(404))
         .fact("old path, unknown token", ask(old, "nope"))
-        .changes(valid(false), not_of_the_client_api())
-        .since("1.74.0", likewise_since_1_74())
+        .changes(valid(false), no_such_path(400))
+        .since("1.74.0", no_such_path(404))
         .fact("new path, known token", ask(new, "abcd"))
-        .changes(not_of_the_client_api(), valid(true))
+        .changes(no_such_path(400), valid(true))
         .fact("new path, unknown token", ask(new, "nope"))
-        .changes(not_of_the_client_api(), valid(false))
+        .changes(no_such_path(400), valid(false))
         .fact("new path without its version, known token", ask(twin, "abcd"))
-        .changes(not_of_the_client_api(), valid(true))
+        .changes(no_such_path(400), valid(true))
         .fact("new path under r0", ask(&new.replace("/v1/", "/r0/"), "abcd"))
-        .until("1.74.0", not_of_the_client_api())
-        .since("1.74.0", likewise_since_1_74())
+        .until("1.74.0", no_such_path(400))
+        .since("1.74.0", no_such_path(404))
         .fact("new path under v3", ask(&new.replace("/v1/", "/v3/"), "abcd"))
-        .until("1.74.0", not_of_the_client_api())
-        .since("1.74.0", likewise_since_1_74())
+        .until("1.74.0", no_such_path(400))
+        .since("1.74.0", no_such_path(404))
         .fact("old path, proxy with the old rule", ask(old, "abcd").at("proxy with the old rule"))
-        .changes(valid(true), not_of_the_client_api())
-        .since("1.74.0", likewise_since_1_74())
+        .changes(valid(true), no_such_path(400))
+        .since("1.74.0", no_such_path(404))
         .fact("new path, proxy with the old rule", ask(new, "abcd").at("proxy with the old rule"))
         .always(nginx_refuses())
         .fact("new path, proxy with the new rule", ask(new, "abcd").at("proxy with the new rule"))
-        .changes(not_of_the_client_api(), valid(true))
+        .changes(no_such_path(400), valid(true))
         .fact(
             "flows of a registration",
             post("/_matrix/client/r0/register", json!({ "username": "stages", "password": "Pa55w0rd!" }))

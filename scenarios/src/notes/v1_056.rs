@@ -89,7 +89,6 @@ fn groups_deprecated() -> Scenario {
     let routes = "what the routes of groups answer";
     let listed = || json!({ "status": 200, "body": { "groups": ["{group}"] } });
     let joined = "Alice's groups";
-    let unknown = |status: u16| json!({ "status": status, "body": { "errcode": "M_UNRECOGNIZED", "error": "Unrecognized request" } });
     Scenario::for_note("Groups/communities feature has been deprecated")
         .disagreement(
             "groups are deprecated in 1.56.0, where one can test disabling them",
@@ -121,8 +120,8 @@ fn groups_deprecated() -> Scenario {
                 .since("1.74.0", groups::forgotten("main"))
                 .fact(joined, get("/_matrix/client/v3/joined_groups").by("alice").body())
                 .until("1.55.0", listed())
-                .since("1.55.0", unknown(400))
-                .since("1.74.0", unknown(404))
+                .since("1.55.0", no_such_path(400))
+                .since("1.74.0", no_such_path(404))
         })
 }
 

@@ -13,7 +13,7 @@ fn media_delete_api() -> Scenario {
             "the file afterwards": error(404, "M_NOT_FOUND"),
         })
     };
-    let unknown = || json!({ "status": 404, "body": { "errcode": "M_UNRECOGNIZED", "error": "Unrecognized request" } });
+    let unknown = || no_such_path(404);
     Scenario::for_note("Deprecate the `/_synapse/admin/v1/media/<server_name>/delete` admin API")
         .hop("1.77.0", "1.78.0")
         .fact("POST /_synapse/admin/v1/media/delete", deletion("/_synapse/admin/v1/media/delete"))

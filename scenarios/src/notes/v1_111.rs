@@ -13,8 +13,7 @@ fn authenticated_media_on_worker() -> Scenario {
     let unknown = || refusal(404, "M_NOT_FOUND", "Not found");
     let unsigned = || refusal(401, "M_UNAUTHORIZED", "Missing Authorization headers");
     let limit = || json!({ "status": 200, "body": { "m.upload.size": anything() } });
-    let no_limit =
-        || json!({ "status": 404, "body": { "errcode": "M_UNRECOGNIZED", "error": "Unrecognized request" } });
+    let no_limit = || no_such_path(404);
     let own = json!({ "enable_media_repo": true });
     let config = "/_matrix/client/v1/media/config";
     let download = "/_matrix/client/v1/media/download/hs.test/nope";

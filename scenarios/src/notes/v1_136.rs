@@ -158,7 +158,7 @@ fn authentication_service() -> Scenario {
     );
     let made = || json!({ "user": status(201), "device": status(201) });
     let by_service = || refusal(403, "M_UNKNOWN", "This endpoint must only be called by MAS");
-    let nowhere = || json!({ "status": 404, "body": { "errcode": "M_UNRECOGNIZED", "error": "Unrecognized request" } });
+    let nowhere = || no_such_path(404);
     let issuer = || json!({ "status": 200, "body": { "issuer": "http://mas:8080/" } });
     let bearer = || json!({ "authorization": "Bearer secret", "in the form": ["token"] });
     let in_form = || json!({ "authorization": null, "in the form": ["client_id", "client_secret", "token"] });

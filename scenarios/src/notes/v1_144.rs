@@ -13,7 +13,7 @@ fn delayed_restart_on_worker() -> Scenario {
     let nothing_there = || refusal(404, "M_UNRECOGNIZED", "Unrecognized request");
     let restarted = || json!({ "answer": { "status": 200, "body": {} }, "sent later": true });
     let unrecognized = json!({
-        "answer": { "status": 404, "body": { "errcode": "M_UNRECOGNIZED", "error": "Unrecognized request" } },
+        "answer": no_such_path(404),
         "sent later": false,
     });
     Scenario::for_note("Worker support for unstable MSC4140 `/restart` endpoint")
@@ -61,7 +61,7 @@ fn restart(process: &'static str) -> Probe {
 fn mutual_rooms_flag() -> Scenario {
     let path = "/_matrix/client/unstable/uk.half-shot.msc2666/user/mutual_rooms?user_id={bob}";
     let shared = || json!({ "status": 200, "body": { "joined": ["{room}"] } });
-    let gone = || json!({ "status": 404, "body": { "errcode": "M_UNRECOGNIZED", "error": "Unrecognized request" } });
+    let gone = || no_such_path(404);
     let missing = || refusal(401, "M_MISSING_TOKEN", "Missing access token");
     Scenario::for_note("Unstable mutual rooms endpoint is now behind an experimental feature flag")
         .hop("1.143.0", "1.144.0")
