@@ -15,8 +15,9 @@ HTTP on port 8080 and HTTPS on port 8443 (other ports: RECORDER_HTTP_PORTS, RECO
                                     "times"?: answers only so often, "status"?: 200, "headers"?: {}, "json"? | "text"? |
                                     "base64"?, "delay"?: seconds, "close"?: true to drop the connection instead}
     GET    /_recorder/script       what is left of it
-    GET    /_recorder/connections  {"http": n, "https": n, "tls_ok": n, "tls_failed": [reasons]}: accepted TCP
-                                   connections by kind but for those to /_recorder, and how the TLS handshakes went
+    GET    /_recorder/connections  {"http": n, "https": n, "tls_ok": n, "tls_failed": [reasons]}: connections on which
+                                   something was asked (but for those to /_recorder), accepted ones for TLS, and how the
+                                   handshakes went
     DELETE /_recorder/connections  count anew
     GET    /_recorder/ca.pem       the certificate to trust
 
@@ -53,7 +54,7 @@ connections = {"http": 0, "https": 0, "tls_ok": 0, "tls_failed": []}
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
-    counts = True
+    counted = False
 
     def handle_any(self):
         length = int(self.headers.get("Content-Length") or 0)
@@ -64,6 +65,7 @@ class Handler(BaseHTTPRequestHandler):
         address = urlsplit(self.path)
         if address.path.startswith("/_recorder/"):
             return self.control(address.path, body)
+        self.count()
         rule = self.rule_for(address, body) or self.otherwise(address, body)
         status = rule.get("status", int(os.environ.get("RECORDER_DEFAULT_STATUS", 200)))
         seen = {
@@ -94,6 +96,13 @@ class Handler(BaseHTTPRequestHandler):
         return self.answer(status, content, {"Content-Type": kind, **rule.get("headers", {})})
 
     do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = do_PATCH = do_OPTIONS = do_CONNECT = handle_any
+
+    def count(self):
+        # By what is asked: whoever reads the counts may hold a spare connection open, on which nothing ever comes.
+        if not self.server.tls and not self.counted:
+            self.counted = True
+            with lock:
+                connections["http"] += 1
 
     def read_chunks(self):
         body = b""
@@ -128,9 +137,6 @@ class Handler(BaseHTTPRequestHandler):
     def control(self, path, body):
         name = path.removeprefix("/_recorder/")
         with lock:
-            if self.counts:
-                self.counts = False
-                connections["http" if not self.server.tls else "https"] -= 1
             if self.command == "DELETE" and name == "requests":
                 requests.clear()
             elif self.command == "DELETE" and name == "connections":
@@ -171,9 +177,9 @@ class Server(ThreadingHTTPServer):
 
     def process_request_thread(self, request, client_address):
         # In the connection's own thread, so that a client which never says hello holds up nobody.
-        with lock:
-            connections["https" if self.tls else "http"] += 1
         if self.tls:
+            with lock:
+                connections["https"] += 1
             try:
                 request.settimeout(30)
                 request = self.tls.wrap_socket(request, server_side=True)
