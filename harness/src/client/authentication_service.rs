@@ -3,7 +3,7 @@
 use anyhow::Context as _;
 use serde_json::{Value, json};
 
-use super::Recorder;
+use super::{Recorder, recorder::ask};
 
 /// A Matrix Authentication Service, as a companion.
 #[derive(Clone, Debug)]
@@ -20,14 +20,14 @@ impl AuthenticationService {
 
     /// Begins a session as `session` says: `{"username", "device_id"?, "admin"?, "compat"?, "expires_in"?}`.
     pub async fn sign_in_as(&self, session: &Value) -> anyhow::Result<String> {
-        let answer = self.recorder.client()?.post("/_mas/sessions", session).await?.ok()?.json()?;
+        let answer = ask(self.recorder.client()?.post("/_mas/sessions", session)).await?.json()?;
         let token = answer["access_token"].as_str().context("a session has an access token")?;
         Ok(token.to_owned())
     }
 
     /// Ends the session that this token is of.
     pub async fn sign_out(&self, token: &str) -> anyhow::Result<()> {
-        self.recorder.client()?.delete(&format!("/_mas/sessions/{token}"), &Value::Null).await?.ok()?;
+        ask(self.recorder.client()?.delete(&format!("/_mas/sessions/{token}"), &Value::Null)).await?;
         Ok(())
     }
 

@@ -155,7 +155,8 @@ impl Live {
 
     /// A text that no other call gives, for transaction ids and the like.
     pub fn unique(&self, prefix: &str) -> String {
-        format!("{prefix}{}{}-{}", self.rider.suffix, self.counted(), self.leg.release)
+        // A number at the other end would run into the suffix's: `.1` and 13 would be `.11` and 3.
+        format!("{prefix}{}{}-{}", self.counted(), self.rider.suffix, self.leg.release)
     }
 
     /// A number that no other call gives.
@@ -500,11 +501,15 @@ impl Live {
 
 fn without_deprecations(lines: &[String]) -> String {
     let mut kept = Vec::new();
-    let mut source_follows = false;
-    for line in lines {
-        let is_source = std::mem::take(&mut source_follows) && line.starts_with("  ");
-        source_follows = line.contains("DeprecationWarning: ");
-        if !is_source && !source_follows {
+    let mut lines = lines;
+    while let Some((line, rest)) = lines.split_first() {
+        lines = rest;
+        if line.contains("DeprecationWarning: ") {
+            // Its source follows, indented, if Python has it; the message itself may go on before that.
+            if let Some(source) = rest.iter().take(3).position(|line| line.starts_with("  ")) {
+                lines = &rest[source + 1..];
+            }
+        } else {
             kept.push(line.as_str());
         }
     }
@@ -517,5 +522,19 @@ fn map_texts(value: Value, edit: &impl Fn(String) -> String) -> Value {
         Value::Array(items) => items.into_iter().map(|item| map_texts(item, edit)).collect(),
         Value::Object(map) => map.into_iter().map(|(key, value)| (edit(key), map_texts(value, edit))).collect(),
         other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_python_says_of_libraries_is_left_out() {
+        let said = |text: &str| without_deprecations(&text.lines().map(str::to_owned).collect::<Vec<_>>());
+        assert_eq!(said("a\nx.py:1: DeprecationWarning: old\n  import old\nb"), "a\nb");
+        assert_eq!(said("a\nx.py:1: XDeprecationWarning: old.\nUntil 2.0.\n  import old\nb"), "a\nb");
+        assert_eq!(said("a\nx.py:1: DeprecationWarning: old"), "a");
+        assert_eq!(said("a\nx.py:1: DeprecationWarning: old\nb\nc\nd\n  e"), "a\nb\nc\nd\n  e");
     }
 }

@@ -3,6 +3,7 @@
 use anyhow::bail;
 use serde::Deserialize;
 
+use super::recorder::ask;
 use crate::{Live, PATIENCE, eventually};
 
 /// A mail that the homeserver sent.
@@ -28,7 +29,7 @@ pub struct Mailbox {
 impl Mailbox {
     /// All mails so far.
     pub async fn all(&self) -> anyhow::Result<Vec<Mail>> {
-        let answer = self.live.anonymous().at(&format!("{}:8080", self.host))?.get("/messages").await?.ok()?;
+        let answer = ask(self.live.anonymous().at(&format!("{}:8080", self.host))?.get("/messages")).await?;
         Ok(serde_json::from_slice(answer.bytes())?)
     }
 

@@ -1,9 +1,10 @@
 //! What a recorder saw: the small stand-in for services that a homeserver calls (push gateway, application service,
 //! captcha check …).
 
-use anyhow::bail;
+use anyhow::{anyhow, bail};
 use serde_json::Value;
 
+use super::{Answer, Request};
 use crate::{Live, eventually};
 
 /// A recorder, as a companion.
@@ -17,13 +18,13 @@ impl Recorder {
     /// Sets its rules: a list of `{"path": regex, "status": 200, "json": …}`; what no rule fits is answered as if there were
     /// none.
     pub async fn script(&self, rules: &Value) -> anyhow::Result<()> {
-        self.client()?.put("/_recorder/script", rules).await?.ok()?;
+        ask(self.client()?.put("/_recorder/script", rules)).await?;
         Ok(())
     }
 
     /// The requests so far, oldest first: `{"method", "path", "query", "headers", "json", …}`.
     pub async fn requests(&self) -> anyhow::Result<Vec<Value>> {
-        let answer = self.client()?.get("/_recorder/requests").await?.ok()?;
+        let answer = ask(self.client()?.get("/_recorder/requests")).await?;
         Ok(serde_json::from_slice(answer.bytes())?)
     }
 
@@ -38,14 +39,14 @@ impl Recorder {
     /// Forgets the requests and the connections seen so far.
     pub async fn forget(&self) -> anyhow::Result<()> {
         let client = self.client()?;
-        client.delete("/_recorder/requests", &Value::Null).await?.ok()?;
-        client.delete("/_recorder/connections", &Value::Null).await?.ok()?;
+        ask(client.delete("/_recorder/requests", &Value::Null)).await?;
+        ask(client.delete("/_recorder/connections", &Value::Null)).await?;
         Ok(())
     }
 
     /// Connections so far: `{"http", "https", "tls_ok", "tls_failed": […]}`.
     pub async fn connections(&self) -> anyhow::Result<Value> {
-        self.client()?.get("/_recorder/connections").await?.ok()?.json()
+        ask(self.client()?.get("/_recorder/connections")).await?.json()
     }
 
     /// Waits for a request whose path contains `text`; `None` when none comes.
@@ -57,7 +58,7 @@ impl Recorder {
 
     /// The certificate authority that its TLS certificate is signed by, as PEM.
     pub async fn authority(&self) -> anyhow::Result<String> {
-        let answer = self.client()?.get("/_recorder/ca.pem").await?.ok()?;
+        let answer = ask(self.client()?.get("/_recorder/ca.pem")).await?;
         if answer.bytes().is_empty() {
             bail!("the recorder has no certificate authority");
         }
@@ -67,4 +68,9 @@ impl Recorder {
     pub(crate) fn client(&self) -> anyhow::Result<crate::Client> {
         self.live.anonymous().at(&format!("{}:8080", self.host))
     }
+}
+
+/// A companion's answer. What is amiss with it is none of the homeserver's doing, so that an error is one of the harness.
+pub(super) async fn ask(request: Request) -> anyhow::Result<Answer> {
+    request.await.and_then(Answer::ok).map_err(|error| anyhow!("{error:#}"))
 }

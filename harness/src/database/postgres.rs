@@ -113,7 +113,8 @@ impl Server {
     }
 
     async fn ready(&self) -> anyhow::Result<()> {
-        let limit = Duration::from_secs(60);
+        // All walks on PostgreSQL need it, and images may be under way meanwhile.
+        let limit = Duration::from_secs(300);
         let begun = Instant::now();
         let mut ended = Box::pin(self.container.exited());
         loop {

@@ -115,6 +115,9 @@ impl Engine {
             // Loopback only: a proxy of the environment has no part in this.
             .no_proxy()
             .timeout(Duration::from_secs(90))
+            // Twisted ends a connection on which nothing has been asked for a minute: a request after just as long would meet
+            // the end, and get no answer.
+            .pool_idle_timeout(Duration::from_secs(20))
             .build()
             .context("an HTTP client")?;
         let starts = Arc::new(Places::new(jobs.starts));

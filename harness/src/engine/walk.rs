@@ -325,7 +325,7 @@ impl<'a> Walking<'a> {
         self.companions.iter().map(|(host, running)| (host.clone(), running.container.log.clone()))
     }
 
-    /// Starts the other homeservers; they have to come up.
+    /// Starts the other homeservers, in the walk's turn; they have to come up.
     async fn start_peers(
         &self,
         release: &Version,
@@ -348,7 +348,6 @@ impl<'a> Walking<'a> {
                 crate::Deployment { config: config.clone(), is_peer: true, ..crate::Deployment::default() };
             let evidence = directory.join(name);
             fs::create_dir_all(&evidence).with_context(|| format!("cannot write {}", evidence.display()))?;
-            let _start = self.engine.starts.take(self.index).await;
             let manner = Manner::default();
             let peer = Homeserver::start(&site, release, image, &deployment, &manner, None, &evidence).await?;
             if peer.start != Start::Started {
@@ -382,22 +381,22 @@ impl<'a> Walking<'a> {
         self.tend_companions().await?;
         // A step may have changed what it is made of.
         let image = engine.image(&self.walk.homeserver(&self.deployment, &leg.release)).await?;
-        let peers = self.start_peers(&leg.release, &image.reference, &directory).await?;
         let manner = self.manner(leg).await?;
-        let mut homeserver = {
-            // A start keeps a core busy; what follows mostly waits.
-            let _start = engine.starts.take(self.index).await;
-            Homeserver::start(
-                &self.site,
-                &leg.release,
-                &image.reference,
-                &self.deployment,
-                &manner,
-                self.first_data.take().as_deref(),
-                &directory,
-            )
-            .await?
-        };
+        // A start keeps a core busy; what follows mostly waits. The others start in the same turn: what they send to who is not
+        // there yet they hold back for ever longer.
+        let turn = engine.starts.take(self.index).await;
+        let peers = self.start_peers(&leg.release, &image.reference, &directory).await?;
+        let mut homeserver = Homeserver::start(
+            &self.site,
+            &leg.release,
+            &image.reference,
+            &self.deployment,
+            &manner,
+            self.first_data.take().as_deref(),
+            &directory,
+        )
+        .await?;
+        drop(turn);
         if leg.ending.moment().is_some() && homeserver.start == Start::Started {
             homeserver.await_kill().await?;
         }

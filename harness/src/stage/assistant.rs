@@ -173,8 +173,9 @@ impl Assistant {
         let session = self
             .session
             .get_or_try_init(|| async {
-                let command = ["python", "-c", PROGRAM];
-                Ok::<_, anyhow::Error>(Session::begin(self.daemon.converse(&self.container, &command).await?))
+                // As the homeserver, which could not write to what root has made.
+                let conversation = self.daemon.converse(&self.container, "991:991", &["python", "-c", PROGRAM]).await?;
+                Ok::<_, anyhow::Error>(Session::begin(conversation))
             })
             .await?;
         session.ask(function, argument, LIMIT).await

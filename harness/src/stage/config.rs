@@ -159,6 +159,9 @@ fn base(release: &Version) -> Map<String, Value> {
         "rc_media_create": plenty,
         "rc_presence": { "per_user": plenty },
         "rc_room_creation": plenty,
+        "rc_delayed_event_mgmt": plenty,
+        "rc_reports": plenty,
+        "rc_user_directory": plenty,
     }));
     if reads_certificate(release) {
         merge(

@@ -25,6 +25,8 @@ const MEMORY: i64 = 4 << 30;
 const PROCESSES: i64 = 2048;
 /// How long Docker may take to end a container beyond the patience that it was asked to have.
 const STOP_MARGIN: Duration = Duration::from_secs(60);
+/// How long Docker may take to start one: longer than it may take for any one answer.
+const START_LIMIT: Duration = Duration::from_secs(300);
 
 /// How a container is started.
 #[derive(Clone, Debug, Default)]
@@ -126,14 +128,25 @@ impl Container {
             Ok(stopped) => stopped?,
             Err(_) => bail!("Docker did not stop `{}` within {} s", self.role, (patience + STOP_MARGIN).as_secs()),
         }
-        self.log.ended().await?;
+        self.last_words().await?;
         self.exit_status().await
     }
 
     /// Ends the program at once, and waits for the last of what it has printed.
     pub(crate) async fn kill(&self) -> anyhow::Result<()> {
         self.daemon.kill(self.id()).await?;
-        self.log.ended().await
+        self.last_words().await
+    }
+
+    /// Waits for the last of what a program that has ended has printed.
+    ///
+    /// A log that Docker follows may end without the lines that were written as the program ended, where Docker is busy
+    /// (20.10: `waitRead` in its `follow.go`). Whoever asks afterwards gets all.
+    pub(crate) async fn last_words(&self) -> anyhow::Result<()> {
+        self.log.ended().await?;
+        let (out, err) = self.daemon.printed(self.id()).await?;
+        self.log.complete([&out, &err]);
+        Ok(())
     }
 
     pub(crate) async fn remove(self) -> anyhow::Result<()> {
@@ -155,6 +168,7 @@ fn request(daemon: &Daemon, spec: Spec) -> ContainerRequest<GenericImage> {
     let name_server = spec.name_server.unwrap_or_else(|| "127.0.0.1".to_owned());
     let mut request = image
         .with_container_name(&spec.name)
+        .with_startup_timeout(START_LIMIT)
         .with_hostname(&spec.host)
         .with_labels(daemon.labels(spec.network.as_deref()))
         .with_cmd(spec.command)

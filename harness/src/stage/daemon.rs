@@ -51,6 +51,9 @@ const SITE: &str = "synapse-upgrades.site";
 const SWEEP_LIMIT: Duration = Duration::from_secs(20);
 const SWEEP_POLL: Duration = Duration::from_millis(50);
 
+/// How long Docker may take to learn how a command has ended whose output has.
+const EXEC_LIMIT: Duration = Duration::from_secs(60);
+
 /// How many networks of 32 addresses find room where Docker's own pools are used up.
 const SUBNETS: u16 = 1 << 11;
 
@@ -267,10 +270,16 @@ impl Daemon {
         self.0.docker.stop_container(container, Some(options)).await.map_err(explain)
     }
 
-    /// Removes a container, if it is still there.
+    /// Removes a container, if it is still there. What Docker does not give up at once goes on a later look.
     pub(crate) async fn remove_container(&self, container: &str) -> anyhow::Result<()> {
-        let options = RemoveContainerOptionsBuilder::default().force(true).v(true).build();
-        ignore_missing(self.0.docker.remove_container(container, Some(options)).await)
+        let begun = Instant::now();
+        loop {
+            let options = RemoveContainerOptionsBuilder::default().force(true).v(true).build();
+            match ignore_missing(self.0.docker.remove_container(container, Some(options)).await) {
+                Err(_) if begun.elapsed() < SWEEP_LIMIT => tokio::time::sleep(SWEEP_POLL).await,
+                removed => return removed,
+            }
+        }
     }
 
     /// What a running container has used; `None` once it has ended.
@@ -292,9 +301,10 @@ impl Daemon {
         Ok(self.usage(container).await?.map(|usage| usage.cpu_seconds))
     }
 
-    /// Begins a command inside a running container, and leaves its input open.
-    pub(crate) async fn converse(&self, container: &str, command: &[&str]) -> anyhow::Result<Conversation> {
+    /// Begins a command of a user inside a running container, and leaves its input open.
+    pub(crate) async fn converse(&self, container: &str, user: &str, command: &[&str]) -> anyhow::Result<Conversation> {
         let config = ExecConfig {
+            user: Some(user.to_owned()),
             cmd: Some(command.iter().map(|&word| word.to_owned()).collect()),
             attach_stdin: Some(true),
             attach_stdout: Some(true),
@@ -320,12 +330,17 @@ impl Daemon {
         let started = self.0.docker.start_exec(&exec, None::<StartExecOptions>).await.map_err(explain)?;
         let StartExecResults::Attached { output, .. } = started else { bail!("Docker detached a command") };
         let (stdout, stderr) = collect(output).await?;
-        let status = self.0.docker.inspect_exec(&exec).await.map_err(explain)?.exit_code;
-        Ok(Output {
-            status: status.ok_or_else(|| anyhow!("Docker did not say how `{}` ended", command.join(" ")))?,
-            stdout,
-            stderr,
-        })
+        // Its output ends before Docker has heard of its end.
+        let begun = Instant::now();
+        loop {
+            if let Some(status) = self.0.docker.inspect_exec(&exec).await.map_err(explain)?.exit_code {
+                return Ok(Output { status, stdout, stderr });
+            }
+            if begun.elapsed() > EXEC_LIMIT {
+                bail!("Docker did not say how `{}` ended", command.join(" "));
+            }
+            tokio::time::sleep(SWEEP_POLL).await;
+        }
     }
 
     /// Runs `python` of an image once, with a volume at `/data` if one is given, and removes the container.
@@ -354,13 +369,18 @@ impl Daemon {
         let outcome = async {
             self.start_container(&id).await?;
             let status = self.wait(&id).await?;
-            let options = LogsOptionsBuilder::default().stdout(true).stderr(true).build();
-            let (stdout, stderr) = collect(self.0.docker.logs(&id, Some(options))).await?;
+            let (stdout, stderr) = self.printed(&id).await?;
             Ok(Output { status, stdout, stderr })
         }
         .await;
         self.remove_container(&id).await?;
         outcome
+    }
+
+    /// What a container has printed so far, on standard output and on standard error.
+    pub(crate) async fn printed(&self, container: &str) -> anyhow::Result<(String, String)> {
+        let options = LogsOptionsBuilder::default().stdout(true).stderr(true).build();
+        collect(self.0.docker.logs(container, Some(options))).await
     }
 
     /// How an image is to be run, labels aside, and its size.

@@ -50,7 +50,7 @@ const PORT: &str = "port";
 /// How long it may take.
 const PORT_LIMIT: Duration = Duration::from_secs(300);
 /// How long Docker may take to learn that a process has ended.
-const END_LIMIT: Duration = Duration::from_secs(2);
+const END_LIMIT: Duration = Duration::from_secs(10);
 /// Hang-up, interrupt, kill, terminate: signals that others send. What else ends a process, like a segmentation fault, is
 /// its own doing.
 const FROM_OUTSIDE: [i64; 4] = [1, 2, 9, 15];
@@ -193,6 +193,7 @@ impl Homeserver {
             main.command.insert(1, Hook::MODULE.to_owned());
             main.environment.extend(hook.environment());
         }
+        main = as_synapse(main, true);
         main.copies.push((data.clone(), "/data".to_owned()));
         main.copies.extend(package_files(site, image, deployment, evidence).await?);
         main.ports.extend(
@@ -223,7 +224,7 @@ impl Homeserver {
             if let Some((_, image)) = &manner.workers {
                 spec.image.clone_from(image);
             }
-            homeserver.workers.push(Container::start(&site.daemon, spec, evidence).await?);
+            homeserver.workers.push(Container::start(&site.daemon, as_synapse(spec, false), evidence).await?);
         }
         for (worker, container) in deployment.workers.iter().zip(&homeserver.workers) {
             let start = if worker.resources.is_empty() {
@@ -320,10 +321,7 @@ impl Homeserver {
             biased;
             status = container.exited() => status?,
             () = starts => return Ok(Start::Started),
-            hung = self.hangs(container) => {
-                hung?;
-                return Ok(Start::Hung { printed: tail(&container.log.text(), 20) });
-            }
+            () = self.hangs(container) => return Ok(Start::Hung { printed: tail(&container.log.text(), 20) }),
             () = tokio::time::sleep(START_LIMIT) => bail!(
                 "`{}` has neither answered nor ended within {} s, and still works: is the machine too busy? The last it \
                  printed:\n{}",
@@ -332,7 +330,7 @@ impl Homeserver {
                 tail(&container.log.text(), 20),
             ),
         };
-        container.log.ended().await?;
+        container.last_words().await?;
         let printed = container.log.text();
         if let (KILLED, Some(moment)) = (status, Hook::killed(&printed)) {
             return Ok(Start::Killed(moment.to_owned()));
@@ -374,14 +372,14 @@ impl Homeserver {
     }
 
     /// Waits until a process hangs.
-    async fn hangs(&self, container: &Container) -> anyhow::Result<()> {
+    async fn hangs(&self, container: &Container) {
         let mut pulse = Pulse::new(Instant::now());
         loop {
             tokio::time::sleep(pulse::LOOK).await;
-            // That it has ended is noticed elsewhere.
-            let Some(cpu) = self.daemon.cpu_seconds(container.id()).await? else { continue };
+            // That it has ended is noticed elsewhere; Docker may make an error of it where the look meets the end.
+            let Ok(Some(cpu)) = self.daemon.cpu_seconds(container.id()).await else { continue };
             if pulse.is_lost(Instant::now(), container.log.frames(), cpu) {
-                return Ok(());
+                return;
             }
         }
     }
@@ -415,7 +413,7 @@ impl Homeserver {
         }
         for container in self.own() {
             if let Some(status) = container.exit_status().await? {
-                container.log.ended().await?;
+                container.last_words().await?;
                 self.own_end(container, status).await?;
                 return Ok(Some(format!(
                     "`{}` ended by itself with status {status}; the last it printed:\n{}",
@@ -521,7 +519,7 @@ pub(crate) async fn port(
         copies: vec![(data, "/data".to_owned())],
         ..Spec::default()
     };
-    let container = Container::start(&site.daemon, spec, evidence).await?;
+    let container = Container::start(&site.daemon, as_synapse(spec, true), evidence).await?;
     let ended = tokio::time::timeout(PORT_LIMIT, container.exited()).await;
     let text = container.log.text();
     let Ok(status) = ended else {
@@ -532,7 +530,7 @@ pub(crate) async fn port(
         );
     };
     let status = status?;
-    container.log.ended().await?;
+    container.last_words().await?;
     let text = container.log.text();
     container.remove().await?;
     // Its exit status was once zero whatever happened.
@@ -644,6 +642,29 @@ async fn package_files(
     let program = "import os, synapse; print(os.path.dirname(synapse.__file__))";
     let place = site.daemon.run_once(image, Some(&site.data_volume), &["-c", program]).await?.ok()?;
     Ok(vec![(directory, place.trim().to_owned())])
+}
+
+/// The same program run by the user that the official image runs it as, for whom an upgrade can fail where root would not
+/// notice. What was put into `/data` is given to that user first, if whoever starts is alone with it.
+fn as_synapse(mut spec: Spec, alone: bool) -> Spec {
+    const GIVE: &str = "
+for place, _, files in os.walk('/data'):
+    for path in [place] + [os.path.join(place, name) for name in files]:
+        if os.lstat(path).st_uid != 991:
+            os.lchown(path, 991, 991)
+";
+    // Python is in every image; what changes the user is another program in each.
+    const BECOME: &str = "
+os.setgroups([])
+os.setgid(991)
+os.setuid(991)
+os.environ['HOME'] = '/'
+os.execvp(sys.argv[1], sys.argv[1:])
+";
+    let program = ["import os, sys\n", if alone { GIVE } else { "" }, BECOME].concat();
+    let words = ["-S".to_owned(), "-c".to_owned(), program].into_iter();
+    spec.command = words.chain(spec.entrypoint.replace("python".to_owned())).chain(spec.command).collect();
+    spec
 }
 
 /// What the deployment sets, for a process whose output is not buffered.

@@ -1,9 +1,9 @@
 //! What a container prints, line by line, in memory and as evidence.
 
 use std::{
-    fs::File,
+    fs::{self, File},
     io::Write as _,
-    path::Path,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -27,6 +27,8 @@ pub(crate) enum Stream {
 #[derive(Clone, Debug)]
 pub(crate) struct Log {
     lines: Arc<Mutex<Vec<(Stream, String)>>>,
+    /// Where standard output and standard error are written as evidence.
+    evidence: Arc<[PathBuf; 2]>,
     /// The number of frames seen, and whether the stream has ended.
     progress: watch::Receiver<(usize, bool)>,
 }
@@ -42,11 +44,11 @@ pub(crate) struct Feed {
 impl Log {
     /// A log that is also written to `<stem>.out.log` and `<stem>.err.log`.
     pub(crate) fn create(directory: &Path, stem: &str) -> std::io::Result<(Self, Feed)> {
-        let file = |stream: &str| File::create(directory.join(format!("{stem}.{stream}.log")));
-        let files = Mutex::new([file("out")?, file("err")?]);
+        let evidence = ["out", "err"].map(|stream| directory.join(format!("{stem}.{stream}.log")));
+        let files = Mutex::new([File::create(&evidence[0])?, File::create(&evidence[1])?]);
         let lines = Arc::new(Mutex::new(Vec::new()));
         let (sender, progress) = watch::channel((0, false));
-        let log = Self { lines: Arc::clone(&lines), progress };
+        let log = Self { lines: Arc::clone(&lines), evidence: Arc::new(evidence), progress };
         Ok((log, Feed { lines, parts: Mutex::new([Vec::new(), Vec::new()]), files, progress: sender }))
     }
 
@@ -54,7 +56,7 @@ impl Log {
     #[cfg(test)]
     pub(crate) fn of(lines: &[&str]) -> Self {
         let lines = lines.iter().map(|line| (Stream::Out, (*line).to_owned())).collect();
-        Self { lines: Arc::new(Mutex::new(lines)), progress: watch::channel((1, true)).1 }
+        Self { lines: Arc::new(Mutex::new(lines)), evidence: Arc::default(), progress: watch::channel((1, true)).1 }
     }
 
     /// How often something was printed so far.
@@ -104,6 +106,22 @@ impl Log {
             Err(_) => bail!("Docker did not end the log of a container within {} s of its end", END_LIMIT.as_secs()),
         }
     }
+
+    /// Takes what an ended container has printed in all, on standard output and on standard error, where it is more than came.
+    pub(crate) fn complete(&self, whole: [&str; 2]) {
+        for ((stream, text), file) in [Stream::Out, Stream::Err].into_iter().zip(whole).zip(self.evidence.iter()) {
+            let (come, all) = (self.lines(stream), text.lines().map(str::trim_end).collect::<Vec<_>>());
+            if come == all || come.len() > all.len() {
+                continue;
+            }
+            let mut lines = lock(&self.lines);
+            lines.retain(|(of, _)| *of != stream);
+            lines.extend(all.into_iter().map(|line| (stream, line.to_owned())));
+            drop(lines);
+            // Evidence that cannot be written must not change a verdict.
+            let _ = fs::write(file, text);
+        }
+    }
 }
 
 impl LogConsumer for Feed {
@@ -149,6 +167,23 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn last_lines_that_did_not_come_are_added() {
+        let directory = tempfile::tempdir().unwrap();
+        let (log, feed) = Log::create(directory.path(), "main").unwrap();
+        futures::executor::block_on(feed.accept(&LogFrame::StdErr("Error in configuration:\n".into())));
+        futures::executor::block_on(feed.accept(&LogFrame::StdOut("INFO\n".into())));
+        drop(feed);
+        log.complete(["INFO\n", "Error in configuration:\n  a removed setting\n"]);
+        insta::assert_snapshot!(log.text(), @"
+        INFO
+        Error in configuration:
+          a removed setting
+        ");
+        let evidence = fs::read_to_string(directory.path().join("main.err.log")).unwrap();
+        assert_eq!(evidence, "Error in configuration:\n  a removed setting\n");
+    }
 
     #[test]
     fn what_two_streams_print_at_once_is_not_mixed() {

@@ -15,7 +15,12 @@ pub(super) fn part() -> Part {
         .read(|it: Visit| async move {
             let name = it.kept("name")?;
             let find = async |term: &str| it.friend.post(&["publicRooms"], json!({ "filter": { "generic_search_term": term } })).await;
-            let rooms = eventually(|| find(&name), |seen| seen["chunk"][0]["num_joined_members"] == 1).await?;
+            // Counted after the events are sent; of those the topic is the last.
+            let counted = |seen: &Value| {
+                let room = &seen["chunk"][0];
+                room["num_joined_members"] == 1 && room["topic"].is_string()
+            };
+            let rooms = eventually(|| find(&name), counted).await?;
             let known = ["name", "topic", "num_joined_members", "world_readable", "guest_can_join", "room_id"];
             let brief = |room: &Value| known.iter().map(|key| room[*key].clone()).collect::<Value>();
             let shown = |seen: &Value| list(&seen["chunk"]).iter().map(brief).collect::<Value>();

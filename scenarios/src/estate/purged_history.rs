@@ -1,17 +1,23 @@
 //! A room that has lost the beginning of its history.
 
+use std::time::Duration;
+
+use harness::within;
+
 use super::prelude::*;
+
+/// A task that comes while the scheduler looks for others is begun when it looks next: a minute later.
+const PURGED: Duration = Duration::from_secs(150);
 
 pub(super) fn part() -> Part {
     Part::new("purged history")
         .since("1.13.0")
         .write(|it: Visit| async move {
-            let admin = it.admin().await?;
             let purged = it.shared(json!({ "name": "Purged", "preset": "private_chat" })).await?;
             it.owner.say(&purged, "old").await?;
             let kept = it.owner.say(&purged, "new").await?;
             it.owner.say(&purged, "newer").await?;
-            purge(&admin, &purged, &kept).await?;
+            purge(&it, &purged, &kept).await?;
             Ok(json!({ "purged": purged }))
         })
         .read(|it: Visit| async move {
@@ -26,9 +32,22 @@ pub(super) fn part() -> Part {
 }
 
 /// Takes away what was there before an event; how that ended.
-pub(super) async fn purge(admin: &Person, room: &str, event: &str) -> Result<Value> {
+pub(super) async fn purge(it: &Visit, room: &str, event: &str) -> Result<Value> {
+    told(it, room).await?;
+    let admin = it.admin().await?;
     let path = ["/_synapse/admin/v1", "purge_history", room, event];
     let purge = admin.post(&path, json!({ "delete_local_events": true })).await?;
     let path = ["/_synapse/admin/v1", "purge_history_status", &text(&purge["purge_id"])];
-    Ok(eventually(|| admin.get(&path), |seen| seen["status"] != "active").await?["status"].clone())
+    Ok(within(PURGED, || admin.get(&path), |seen| seen["status"] != "active").await?["status"].clone())
+}
+
+/// Waits until who tells other homeservers of a room's events has come past them. What is gone by then, and what follows it,
+/// would not be found any more, which is logged as an error.
+pub(super) async fn told(it: &Visit, room: &str) -> Result<()> {
+    let untold = format!(
+        "SELECT event_id FROM events WHERE room_id = '{room}' AND stream_ordering > \
+         (SELECT max(stream_id) FROM federation_stream_position WHERE type = 'events')"
+    );
+    eventually(async || Ok(it.live.sql(&untold).await?), Vec::is_empty).await?;
+    Ok(())
 }

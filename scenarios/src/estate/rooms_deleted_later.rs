@@ -40,13 +40,7 @@ pub(super) fn part() -> Part {
             for person in [it.somebody("lodger").await?, it.somebody("landlord").await?] {
                 person.post(&["rooms", &room, "leave"], json!({})).await?;
             }
-            // While other homeservers are still to be told of its last events they are not to be found any more, which is
-            // logged as an error.
-            let untold = format!(
-                "SELECT event_id FROM events WHERE room_id = '{room}' AND stream_ordering > \
-                 (SELECT max(stream_id) FROM federation_stream_position WHERE type = 'events')"
-            );
-            eventually(async || Ok(it.live.sql(&untold).await?), Vec::is_empty).await?;
+            super::purged_history::told(&it, &room).await?;
             if it.from("1.34.0") {
                 admin.delete(&["/_synapse/admin/v1", "rooms", &room]).await?;
             } else {

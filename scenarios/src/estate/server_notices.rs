@@ -14,7 +14,9 @@ pub(super) fn part() -> Part {
             let content = json!({ "msgtype": "m.text", "body": "please note" });
             let notice = json!({ "user_id": person.id(), "content": content });
             it.admin().await?.post(&["/_synapse/admin/v1", "send_server_notice"], notice).await?;
-            let seen = person.sync(None, json!({})).await?;
+            // A worker hears of it a little later.
+            let invited = |seen: &Value| seen["rooms"]["invite"].as_object().is_some_and(|rooms| !rooms.is_empty());
+            let seen = eventually(|| person.sync(None, json!({})), invited).await?;
             let room = seen["rooms"]["invite"].as_object().and_then(|rooms| rooms.keys().next()).cloned();
             if let Some(room) = &room {
                 person.join(room).await?;

@@ -51,7 +51,9 @@ pub(crate) async fn carol_signs_in(hs: Live) -> Result<()> {
     let localpart = hs.unique("carol");
     let answers = provision(&hs, &localpart).await?;
     anyhow::ensure!(answers["user"]["status"] == 201, "the homeserver does not take Carol: {answers}");
-    let token = hs.authentication_service("mas").sign_in(&localpart, "PHONE").await?;
+    // For as long as a walk may take: a session ends after five minutes otherwise.
+    let session = json!({ "username": localpart, "device_id": "PHONE", "expires_in": 86_400 });
+    let token = hs.authentication_service("mas").sign_in_as(&session).await?;
     hs.remember("carol", &format!("@{localpart}:hs.test"));
     hs.remember("carol's token", &token);
     Ok(())

@@ -7,7 +7,8 @@ use harness::prelude::*;
 pub(crate) async fn lines(hs: &Live, process: &str, text: &str) -> Result<Vec<String>> {
     let marker = hs.unique("settled-");
     hs.anonymous().at(process)?.get(&format!("/_matrix/client/versions?{marker}")).await?;
-    eventually(|| hs.log_lines_of(process, &marker), |lines| !lines.is_empty()).await?;
+    let settled = eventually(|| hs.log_lines_of(process, &marker), |lines| !lines.is_empty()).await?;
+    anyhow::ensure!(!settled.is_empty(), "`{process}` does not log that it was asked for {marker}");
     hs.log_lines_of(process, text).await
 }
 

@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 use harness::{Client, Request, prelude::*};
 
 /// How long news may take. A worker that is not told learns of nothing before it connects anew.
-const LIMIT: Duration = Duration::from_secs(20);
+const LIMIT: Duration = Duration::from_secs(40);
 
 /// The answers to a client who syncs from `since` on and has a poll open, oldest first: until one is `enough`, or for
-/// twenty seconds.
+/// forty seconds.
 pub(crate) async fn follow(client: &Client, since: &str, enough: impl Fn(&Value) -> bool) -> Result<Vec<Value>> {
     let begun = Instant::now();
     let mut since = since.to_owned();

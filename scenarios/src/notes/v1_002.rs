@@ -11,8 +11,13 @@ notes!("1.2.0": metrics_renamed);
 fn metrics_renamed() -> Scenario {
     let renamed = |process: &'static str, path: &'static str| {
         Probe::from(move |hs: Live| async move {
+            // What measures blocks first is still under way when the server answers.
+            eventually(
+                || hs.metrics(process, path),
+                |metrics| metrics.names().iter().any(|name| name.starts_with("synapse_util_metrics_block_count")),
+            )
+            .await?;
             // The caches are counted while one looks, and shown to who looks next.
-            hs.metrics(process, path).await?;
             let metrics = hs.metrics(process, path).await?;
             let names = metrics.names();
             let unlike = |(old, new): &&(&str, &str)| {

@@ -20,7 +20,12 @@ fn public_rooms() -> Scenario {
         .log_error("Failed handle request via 'PublicRoomListRestServlet'")
         .seed(|hs| async move {
             let options = json!({ "visibility": "public", "preset": "public_chat", "name": "hall" });
-            hs.user("alice").await?.room("hall", &options).await?;
+            let alice = hs.user("alice").await?;
+            alice.room("hall", &options).await?;
+            // The list is of what has been counted of rooms, in the background; the name comes last.
+            let search = json!({ "filter": { "generic_search_term": "hall" } });
+            let look = async || list(&hs, &alice.post("/_matrix/client/r0/publicRooms", &search).await?);
+            eventually(look, |seen| seen["has the room"] == true).await?;
             Ok(())
         })
         .fact("to a user", |hs: Live| async move {

@@ -26,7 +26,7 @@ fn log_file_refused() -> Scenario {
         .always(Value::Null)
         // Where the option is let through, a second server would run, and be ended with status 124.
         .fact(command, |hs: Live| async move {
-            let server = ["timeout", "30", "python", "-m", "synapse.app.homeserver", "-c", "/data/homeserver.yaml"];
+            let server = ["timeout", "120", "python", "-m", "synapse.app.homeserver", "-c", "/data/homeserver.yaml"];
             let output = hs.exec(&[&server[..], &["--log-file", "/data/x.log"]].concat()).await?;
             Ok(json!({ "exit status": output.status, "printed": output.stderr }))
         })

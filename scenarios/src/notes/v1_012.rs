@@ -69,7 +69,7 @@ fn room_versions() -> Scenario {
                     .await
                 })
                 .fact("updates done in the background", |hs: Live| async move {
-                    hs.await_log("No more background updates to do", Duration::from_secs(60)).await?;
+                    hs.await_log("No more background updates to do", Duration::from_secs(300)).await?;
                     let name = "add_rooms_room_version_column";
                     let left = format!("SELECT update_name FROM background_updates WHERE update_name = '{name}'");
                     let run = hs.log_lines(&format!("Starting update batch on background update '{name}'")).await?;

@@ -120,13 +120,16 @@ fn lead_elsewhere() -> Probe {
         });
         let answer = admin.delete(&path, &elsewhere).await?;
         let new_room = answer.field("new_room_id")?;
+        // Members are counted behind the answer.
+        let look = async || admin.get(&path).await?.ok()?.json();
+        let left = eventually(look, |room| room["joined_members"] == 0).await?;
         let joined = alice.get("/_matrix/client/r0/joined_rooms").await?.ok()?.json()?;
         let name = format!("/_matrix/client/r0/rooms/{}/state/m.room.name", escape(&new_room));
         let said = alice.timeline(&new_room, 20).await?;
         Ok(json!({
             "answer": answer.brief(),
             "kicked": answer.json()?["kicked_users"],
-            "joined in the old room": admin.get(&path).await?.ok()?.json()?["joined_members"],
+            "joined in the old room": left["joined_members"],
             "alice is in the new room":
                 joined["joined_rooms"].as_array().is_some_and(|rooms| rooms.contains(&json!(new_room))),
             "name of the new room": alice.get(&name).await?.json()?["name"],

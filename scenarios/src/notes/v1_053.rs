@@ -373,9 +373,10 @@ fn left_alone() -> Probe {
             Ok((size, total.zip(hits).map(|(total, hits)| total - hits)))
         };
         let (begun, (before, missed_before)) = (Instant::now(), cache().await?);
-        // The loop runs every 30 seconds, and passes over what was read less than five seconds ago; some have none.
+        // The loop runs every 30 seconds, and passes over what was read less than five seconds ago; some have none. It may be late
+        // where the machine is busy.
         let (mut after, mut missed) = (before, missed_before);
-        while after == before && begun.elapsed() < Duration::from_secs(40) {
+        while after == before && begun.elapsed() < Duration::from_secs(60) {
             tokio::time::sleep(Duration::from_millis(250)).await;
             bob.get(whoami).await?.ok()?;
             (after, missed) = cache().await?;

@@ -93,9 +93,12 @@ fn events_for_application_services() -> Scenario {
             let (alice, remote) = (hs.user("alice").await?, somebody(&hs, "as_remote@peer.test").await?);
             let path = format!("/_matrix/client/v3/rooms/{}/invite", escape(&room));
             alice.post(&path, &json!({ "user_id": remote.id() })).await?.ok()?;
-            let timeline = alice.timeline(&room, 9).await?;
-            let invited = timeline.iter().find(|event| event["state_key"] == remote.id());
-            is_delivered(&hs, invited.and_then(|event| event["event_id"].as_str()).unwrap_or_default()).await
+            // A timeline ends where something else is still being stored.
+            let invited = async || -> Result<Option<Value>> {
+                Ok(alice.timeline(&room, 9).await?.into_iter().find(|event| event["state_key"] == remote.id()))
+            };
+            let invited = eventually(invited, Option::is_some).await?.unwrap_or_default();
+            is_delivered(&hs, invited["event_id"].as_str().unwrap_or_default()).await
         })
         .always(true)
 }

@@ -31,11 +31,14 @@ fn reporting_events() -> Scenario {
         .always(json!({ "status": 200, "body": {} }))
         .fact("reports that reach the admin", |hs: Live| async move {
             let path = format!("/_synapse/admin/v1/event_reports?room_id={}", escape(&hs.recall("room")?));
-            let reports = hs.admin().await?.get(&path).await?.ok()?.json()?;
-            let reports = reports["event_reports"].as_array().cloned().unwrap_or_default();
-            let who: std::collections::BTreeSet<String> =
-                reports.iter().map(|report| report["user_id"].to_string()).collect();
-            Ok(json!(who))
+            let admin = hs.admin().await?;
+            let who = async || -> Result<std::collections::BTreeSet<String>> {
+                let reports = admin.get(&path).await?.ok()?.json()?;
+                let reports = reports["event_reports"].as_array().cloned().unwrap_or_default();
+                Ok(reports.iter().map(|report| report["user_id"].to_string()).collect())
+            };
+            // They are listed once the room has statistics, which are made behind the answers.
+            Ok(json!(eventually(who, |who| !who.is_empty()).await?))
         })
         .always(json!(["\"@alice:hs.test\""]))
 }

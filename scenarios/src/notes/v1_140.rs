@@ -2,7 +2,7 @@
 
 use std::{future::IntoFuture as _, time::Duration};
 
-use harness::{Method, prelude::*, within};
+use harness::{Method, prelude::*};
 
 notes!("1.140.0": s3_storage_provider);
 
@@ -98,7 +98,7 @@ fn from_store() -> Probe {
         hs.exec(&["rm", "-f", &copy]).await?.ok()?;
         let path = uri.replace("mxc://", "/_matrix/client/v1/media/download/");
         let alice = hs.user("alice").await?;
-        Ok(match tokio::time::timeout(Duration::from_secs(15), alice.get(&path).into_future()).await {
+        Ok(match tokio::time::timeout(Duration::from_secs(30), alice.get(&path).into_future()).await {
             Ok(answer) => json!(answer?.text()),
             Err(_) => json!("no answer"),
         })
@@ -111,10 +111,10 @@ fn place(uri: &str) -> String {
     format!("local_content/{}/{}/{}", &id[..2], &id[2..4], &id[4..])
 }
 
-/// What the store has of a medium within ten seconds.
+/// What the store has of a medium, which may come there behind the answer.
 async fn in_store(hs: &Live, uri: &str) -> Result<Option<String>> {
     let (store, path) = (hs.anonymous().at("s3:9000")?, format!("/media/{}?Signature=any", place(uri)));
-    let answer = within(Duration::from_secs(10), async || store.get(&path).await, |it| it.status() != 404).await?;
+    let answer = eventually(async || store.get(&path).await, |it| it.status() != 404).await?;
     match answer.status() {
         200 => Ok(Some(answer.text())),
         404 => Ok(None),

@@ -1,6 +1,6 @@
 //! Synapse 1.152.0.
 
-use harness::prelude::*;
+use harness::{Answer, prelude::*};
 
 use crate::kit::processes;
 
@@ -120,10 +120,16 @@ fn freed_on(process: &'static str) -> Probe {
 /// The list of changes, once what was quarantined before the upgrade has been filled in.
 fn changes_on(process: &'static str) -> Probe {
     Probe::from(move |hs: Live| async move {
-        let answer = hs.admin().await?.at(process)?.get(CHANGES).await?;
-        let old = hs.recall("old media")?;
-        let changes = answer.json()?["changes"].as_array().cloned();
-        let of_old = changes.map(|all| all.into_iter().filter(|it| it["media_id"] == old.as_str()).collect::<Vec<_>>());
+        let (admin, old) = (hs.admin().await?.at(process)?, hs.recall("old media")?);
+        let look = async || -> Result<(Answer, Option<Vec<Value>>)> {
+            let answer = admin.get(CHANGES).await?;
+            let changes = answer.json()?["changes"].as_array().cloned();
+            let of_old = changes.map(|all| all.into_iter().filter(|it| it["media_id"] == old.as_str()).collect());
+            Ok((answer, of_old))
+        };
+        // The worker lists no more than it has been told of by the main process.
+        let told = |(_, of_old): &(Answer, Option<Vec<Value>>)| of_old.as_ref().is_none_or(|all| !all.is_empty());
+        let (answer, of_old) = eventually(look, told).await?;
         Ok(json!({ "answer": answer.refusal(), "of the old media": of_old }))
     })
     .once_updated()
