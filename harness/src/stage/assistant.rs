@@ -24,10 +24,20 @@ use crate::stage::daemon::{Conversation, Daemon, Output};
 /// How long an answer may take. The slowest honest ones are commands that migrate data.
 const LIMIT: Duration = Duration::from_secs(300);
 
+/// Python that goes on as the user whom the official image runs Synapse as, for whom an upgrade can fail where root would not
+/// notice. An image may have a user of its own: that one stays. (What changes the user is another program in each image.)
+pub(crate) const BECOME_SYNAPSE: &str = "
+import os
+if os.getuid() == 0:
+    os.setgroups([])
+    os.setgid(991)
+    os.setuid(991)
+    os.environ['HOME'] = '/'
+";
+
 /// Each line is a question: its number, a function, its argument. Each is answered by a thread of its own, so that a slow
 /// one holds up no other. Releases up to 0.33.6 run on Python 2.
 const PROGRAM: &str = r#"
-from __future__ import print_function
 import base64, binascii, json, os, sqlite3, subprocess, sys, threading
 
 blob = bytes if sys.version_info[0] > 2 else buffer
@@ -174,7 +184,8 @@ impl Assistant {
             .session
             .get_or_try_init(|| async {
                 // As the homeserver, which could not write to what root has made.
-                let conversation = self.daemon.converse(&self.container, "991:991", &["python", "-c", PROGRAM]).await?;
+                let program = [BECOME_SYNAPSE, PROGRAM].concat();
+                let conversation = self.daemon.converse(&self.container, &["python", "-c", &program]).await?;
                 Ok::<_, anyhow::Error>(Session::begin(conversation))
             })
             .await?;

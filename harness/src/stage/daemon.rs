@@ -301,10 +301,9 @@ impl Daemon {
         Ok(self.usage(container).await?.map(|usage| usage.cpu_seconds))
     }
 
-    /// Begins a command of a user inside a running container, and leaves its input open.
-    pub(crate) async fn converse(&self, container: &str, user: &str, command: &[&str]) -> anyhow::Result<Conversation> {
+    /// Begins a command inside a running container, and leaves its input open.
+    pub(crate) async fn converse(&self, container: &str, command: &[&str]) -> anyhow::Result<Conversation> {
         let config = ExecConfig {
-            user: Some(user.to_owned()),
             cmd: Some(command.iter().map(|&word| word.to_owned()).collect()),
             attach_stdin: Some(true),
             attach_stdout: Some(true),

@@ -15,7 +15,7 @@ use serde_json::{Map, Value, json};
 use crate::{
     Deployment,
     scenario::deployment::Proxy,
-    stage::assistant::Assistant,
+    stage::assistant::{Assistant, BECOME_SYNAPSE},
     stage::companion,
     stage::config,
     stage::container::{Container, Spec},
@@ -644,24 +644,20 @@ async fn package_files(
     Ok(vec![(directory, place.trim().to_owned())])
 }
 
-/// The same program run by the user that the official image runs it as, for whom an upgrade can fail where root would not
-/// notice. What was put into `/data` is given to that user first, if whoever starts is alone with it.
+/// A program, run by [the user](BECOME_SYNAPSE) who is given what was put into `/data` before, if the program is alone with it.
 fn as_synapse(mut spec: Spec, alone: bool) -> Spec {
     const GIVE: &str = "
-for place, _, files in os.walk('/data'):
+import os
+for place, _, files in os.walk('/data') if os.getuid() == 0 else []:
     for path in [place] + [os.path.join(place, name) for name in files]:
         if os.lstat(path).st_uid != 991:
             os.lchown(path, 991, 991)
 ";
-    // Python is in every image; what changes the user is another program in each.
-    const BECOME: &str = "
-os.setgroups([])
-os.setgid(991)
-os.setuid(991)
-os.environ['HOME'] = '/'
+    const RUN: &str = "
+import sys
 os.execvp(sys.argv[1], sys.argv[1:])
 ";
-    let program = ["import os, sys\n", if alone { GIVE } else { "" }, BECOME].concat();
+    let program = [if alone { GIVE } else { "" }, BECOME_SYNAPSE, RUN].concat();
     let words = ["-S".to_owned(), "-c".to_owned(), program].into_iter();
     spec.command = words.chain(spec.entrypoint.replace("python".to_owned())).chain(spec.command).collect();
     spec
