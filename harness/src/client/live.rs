@@ -505,8 +505,9 @@ fn without_deprecations(lines: &[String]) -> String {
     while let Some((line, rest)) = lines.split_first() {
         lines = rest;
         if line.contains("DeprecationWarning: ") {
-            // Its source follows, indented, if Python has it; the message itself may go on before that.
-            if let Some(source) = rest.iter().take(3).position(|line| line.starts_with("  ")) {
+            // Its source follows, indented, if Python has it. The message itself may go on before that; an error is no part of it.
+            let source = rest.iter().take(3).position(|line| line.starts_with("  "));
+            if let Some(source) = source.filter(|&source| !rest[..source].iter().any(|line| line.contains("Error"))) {
                 lines = &rest[source + 1..];
             }
         } else {
@@ -535,6 +536,7 @@ mod tests {
         assert_eq!(said("a\nx.py:1: DeprecationWarning: old\n  import old\nb"), "a\nb");
         assert_eq!(said("a\nx.py:1: XDeprecationWarning: old.\nUntil 2.0.\n  import old\nb"), "a\nb");
         assert_eq!(said("a\nx.py:1: DeprecationWarning: old"), "a");
+        assert_eq!(said("sys:1: DeprecationWarning: old\nError in it:\n  b"), "Error in it:\n  b");
         assert_eq!(said("a\nx.py:1: DeprecationWarning: old\nb\nc\nd\n  e"), "a\nb\nc\nd\n  e");
     }
 }

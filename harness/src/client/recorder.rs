@@ -44,7 +44,7 @@ impl Recorder {
         Ok(())
     }
 
-    /// Connections so far: `{"http", "https", "tls_ok", "tls_failed": […]}`.
+    /// Connections for HTTPS so far: `{"https", "tls_ok", "tls_failed": […]}`.
     pub async fn connections(&self) -> anyhow::Result<Value> {
         ask(self.client()?.get("/_recorder/connections")).await?.json()
     }

@@ -25,14 +25,13 @@ use crate::stage::daemon::{Conversation, Daemon, Output};
 const LIMIT: Duration = Duration::from_secs(300);
 
 /// Python that goes on as the user whom the official image runs Synapse as, for whom an upgrade can fail where root would not
-/// notice. An image may have a user of its own: that one stays. (What changes the user is another program in each image.)
+/// notice. (What changes the user is another program in each image.)
 pub(crate) const BECOME_SYNAPSE: &str = "
 import os
-if os.getuid() == 0:
-    os.setgroups([])
-    os.setgid(991)
-    os.setuid(991)
-    os.environ['HOME'] = '/'
+os.setgroups([])
+os.setgid(991)
+os.setuid(991)
+os.environ['HOME'] = '/'
 ";
 
 /// Each line is a question: its number, a function, its argument. Each is answered by a thread of its own, so that a slow

@@ -141,10 +141,11 @@ impl Container {
     /// Waits for the last of what a program that has ended has printed.
     ///
     /// A log that Docker follows may end without the lines that were written as the program ended, where Docker is busy
-    /// (20.10: `waitRead` in its `follow.go`). Whoever asks afterwards gets all.
+    /// (20.10: `waitRead` in its `follow.go`). Whoever asks afterwards gets all that Docker keeps.
     pub(crate) async fn last_words(&self) -> anyhow::Result<()> {
         self.log.ended().await?;
-        let (out, err) = self.daemon.printed(self.id()).await?;
+        let printed = tokio::time::timeout(STOP_MARGIN, self.daemon.printed(self.id())).await;
+        let (out, err) = printed.with_context(|| format!("Docker did not tell what `{}` printed", self.role))??;
         self.log.complete([&out, &err]);
         Ok(())
     }
@@ -170,6 +171,8 @@ fn request(daemon: &Daemon, spec: Spec) -> ContainerRequest<GenericImage> {
         .with_container_name(&spec.name)
         .with_startup_timeout(START_LIMIT)
         .with_hostname(&spec.host)
+        // Whatever user the image names: what is started becomes another one by itself.
+        .with_user("0")
         .with_labels(daemon.labels(spec.network.as_deref()))
         .with_cmd(spec.command)
         .with_host_config_modifier(move |config| {

@@ -270,7 +270,7 @@ impl Daemon {
         self.0.docker.stop_container(container, Some(options)).await.map_err(explain)
     }
 
-    /// Removes a container, if it is still there. What Docker does not give up at once goes on a later look.
+    /// Removes a container, if it is still there. Docker may not give it up at once, and is asked again then.
     pub(crate) async fn remove_container(&self, container: &str) -> anyhow::Result<()> {
         let begun = Instant::now();
         loop {

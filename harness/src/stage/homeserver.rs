@@ -321,7 +321,10 @@ impl Homeserver {
             biased;
             status = container.exited() => status?,
             () = starts => return Ok(Start::Started),
-            () = self.hangs(container) => return Ok(Start::Hung { printed: tail(&container.log.text(), 20) }),
+            hung = self.hangs(container) => {
+                hung?;
+                return Ok(Start::Hung { printed: tail(&container.log.text(), 20) });
+            }
             () = tokio::time::sleep(START_LIMIT) => bail!(
                 "`{}` has neither answered nor ended within {} s, and still works: is the machine too busy? The last it \
                  printed:\n{}",
@@ -372,14 +375,20 @@ impl Homeserver {
     }
 
     /// Waits until a process hangs.
-    async fn hangs(&self, container: &Container) {
+    async fn hangs(&self, container: &Container) -> anyhow::Result<()> {
         let mut pulse = Pulse::new(Instant::now());
         loop {
             tokio::time::sleep(pulse::LOOK).await;
-            // That it has ended is noticed elsewhere; Docker may make an error of it where the look meets the end.
-            let Ok(Some(cpu)) = self.daemon.cpu_seconds(container.id()).await else { continue };
+            let cpu = match self.daemon.cpu_seconds(container.id()).await {
+                Ok(Some(cpu)) => cpu,
+                // That it has ended is noticed elsewhere.
+                Ok(None) => continue,
+                // Docker may make an error of an end that it meets.
+                Err(_) if container.exit_status().await?.is_some() => continue,
+                Err(error) => return Err(error),
+            };
             if pulse.is_lost(Instant::now(), container.log.frames(), cpu) {
-                return;
+                return Ok(());
             }
         }
     }
@@ -456,6 +465,7 @@ impl Homeserver {
     /// Stops a process that runs; what there is to say of its end.
     async fn stop_one(&self, container: &Container) -> anyhow::Result<Option<String>> {
         if container.exit_status().await?.is_some() {
+            container.last_words().await?;
             return Ok(None);
         }
         let begun = Instant::now();
@@ -648,7 +658,7 @@ async fn package_files(
 fn as_synapse(mut spec: Spec, alone: bool) -> Spec {
     const GIVE: &str = "
 import os
-for place, _, files in os.walk('/data') if os.getuid() == 0 else []:
+for place, _, files in os.walk('/data'):
     for path in [place] + [os.path.join(place, name) for name in files]:
         if os.lstat(path).st_uid != 991:
             os.lchown(path, 991, 991)

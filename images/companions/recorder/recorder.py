@@ -15,9 +15,8 @@ HTTP on port 8080 and HTTPS on port 8443 (other ports: RECORDER_HTTP_PORTS, RECO
                                     "times"?: answers only so often, "status"?: 200, "headers"?: {}, "json"? | "text"? |
                                     "base64"?, "delay"?: seconds, "close"?: true to drop the connection instead}
     GET    /_recorder/script       what is left of it
-    GET    /_recorder/connections  {"http": n, "https": n, "tls_ok": n, "tls_failed": [reasons]}: connections on which
-                                   something was asked (but for those to /_recorder), accepted ones for TLS, and how the
-                                   handshakes went
+    GET    /_recorder/connections  {"https": n, "tls_ok": n, "tls_failed": [reasons]}: accepted connections for HTTPS, and
+                                   how their TLS handshakes went
     DELETE /_recorder/connections  count anew
     GET    /_recorder/ca.pem       the certificate to trust
 
@@ -48,13 +47,12 @@ MANNERS = Path("/etc/recorder/manners.json")
 CERTIFICATE = Path("/run/recorder")
 lock = threading.Lock()
 requests, script, manners = [], [], []
-connections = {"http": 0, "https": 0, "tls_ok": 0, "tls_failed": []}
+connections = {"https": 0, "tls_ok": 0, "tls_failed": []}
 
 
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
-    counted = False
 
     def handle_any(self):
         length = int(self.headers.get("Content-Length") or 0)
@@ -65,7 +63,6 @@ class Handler(BaseHTTPRequestHandler):
         address = urlsplit(self.path)
         if address.path.startswith("/_recorder/"):
             return self.control(address.path, body)
-        self.count()
         rule = self.rule_for(address, body) or self.otherwise(address, body)
         status = rule.get("status", int(os.environ.get("RECORDER_DEFAULT_STATUS", 200)))
         seen = {
@@ -96,13 +93,6 @@ class Handler(BaseHTTPRequestHandler):
         return self.answer(status, content, {"Content-Type": kind, **rule.get("headers", {})})
 
     do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = do_PATCH = do_OPTIONS = do_CONNECT = handle_any
-
-    def count(self):
-        # By what is asked: whoever reads the counts may hold a spare connection open, on which nothing ever comes.
-        if not self.server.tls and not self.counted:
-            self.counted = True
-            with lock:
-                connections["http"] += 1
 
     def read_chunks(self):
         body = b""
@@ -140,7 +130,7 @@ class Handler(BaseHTTPRequestHandler):
             if self.command == "DELETE" and name == "requests":
                 requests.clear()
             elif self.command == "DELETE" and name == "connections":
-                connections.update(http=0, https=0, tls_ok=0, tls_failed=[])
+                connections.update(https=0, tls_ok=0, tls_failed=[])
             elif self.command == "PUT" and name == "script":
                 try:
                     rules = read_rules(body)

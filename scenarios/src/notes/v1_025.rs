@@ -158,7 +158,7 @@ fn private_addresses_shut_off() -> Probe {
 }
 
 /// Who hears of this server: a push gateway of a message, an identity server of an invitation, another homeserver of a
-/// profile that is looked up. A connection counts, whatever comes of it.
+/// profile that is looked up. Of the last two a connection counts, whatever comes of it.
 fn reachable() -> Probe {
     Probe::from(|hs: Live| async move {
         // A server that was out of reach is not tried again for a while.
@@ -206,7 +206,7 @@ fn reachable() -> Probe {
             "a push that waited": waited,
             "push gateway": { "by name": by_name, "by number": by_number },
             "validity of an invitation's key": {
-                "reached": hs.recorder("keys").connections().await?["http"] != 0,
+                "reached": !hs.recorder("keys").requests().await?.is_empty(),
                 "answer": bound.brief(),
             },
             "identity server": {

@@ -2,7 +2,7 @@
 
 use std::{future::IntoFuture as _, time::Duration};
 
-use harness::{Method, prelude::*};
+use harness::{Method, PATIENCE, prelude::*, within};
 
 notes!("1.140.0": s3_storage_provider);
 
@@ -70,7 +70,7 @@ fn s3_storage_provider() -> Scenario {
         .seed(|hs| async move {
             let uri = hs.user("alice").await?.upload("old.txt", "text/plain", b"an old file").await?;
             hs.remember("old file", &uri);
-            in_store(&hs, &uri).await.map(drop)
+            in_store(&hs, &uri, PATIENCE).await.map(drop)
         })
         .variant("stored before the answer", |it| stored(it, true, 500))
         .variant("stored behind the answer", |it| stored(it, false, 200))
@@ -83,7 +83,7 @@ fn uploaded() -> Probe {
         let request = alice.request(Method::POST, "/_matrix/media/v3/upload").body("text/plain", b"a file".to_vec());
         let answer = request.await?;
         let stored = match answer.status() {
-            200 => in_store(&hs, &answer.field("content_uri")?).await?,
+            200 => in_store(&hs, &answer.field("content_uri")?, Duration::from_secs(20)).await?,
             _ => None,
         };
         Ok(json!({ "answer": answer.status(), "in the store": stored }))
@@ -112,9 +112,9 @@ fn place(uri: &str) -> String {
 }
 
 /// What the store has of a medium, which may come there behind the answer.
-async fn in_store(hs: &Live, uri: &str) -> Result<Option<String>> {
+async fn in_store(hs: &Live, uri: &str, limit: Duration) -> Result<Option<String>> {
     let (store, path) = (hs.anonymous().at("s3:9000")?, format!("/media/{}?Signature=any", place(uri)));
-    let answer = eventually(async || store.get(&path).await, |it| it.status() != 404).await?;
+    let answer = within(limit, async || store.get(&path).await, |it| it.status() != 404).await?;
     match answer.status() {
         200 => Ok(Some(answer.text())),
         404 => Ok(None),
