@@ -678,10 +678,35 @@ impl<'a> Walking<'a> {
         self.site.database = database.config();
         self.site.socket_volume = Some(server.socket_volume.clone());
         let outcome = homeserver::port(&self.site, &leg.release, image, &self.deployment, directory).await?;
+        self.put_right_after_port(&leg.release, &database).await?;
         self.store = Store::Postgres(Arc::clone(&database));
         self.postgres = Some(database);
         self.database = Database::Postgres;
         Ok(outcome)
+    }
+
+    /// The tool counts on from the messages that still wait, not from those that were given out: Synapse refuses to start
+    /// then, whatever the release it goes on to. Its advice, to forget the position, would give numbers out twice.
+    ///
+    /// Upstream: issue element-hq/synapse#19467.
+    async fn put_right_after_port(
+        &self,
+        release: &Version,
+        database: &crate::database::postgres::Database,
+    ) -> anyhow::Result<()> {
+        let behind = "SELECT p.position FROM (SELECT max(stream_id) AS position FROM stream_positions \
+                      WHERE stream_name = 'to_device') p, device_inbox_sequence s WHERE p.position > s.last_value";
+        // Older releases have neither such positions nor the sequence.
+        let Ok(rows) = database.ask(behind).await? else { return Ok(()) };
+        if let Some(position) = rows.first().and_then(|row| row["position"].as_u64()) {
+            let text = format!(
+                "synapse_port_db of {release} has set device_inbox_sequence behind stream_positions \
+                 (element-hq/synapse#19467): it is set to {position}, or Synapse would not start"
+            );
+            self.engine.reporter.emit(Event::Notice { text });
+            database.rows(&format!("SELECT setval('device_inbox_sequence', {position})")).await?;
+        }
+        Ok(())
     }
 
     /// The operator's steps before a leg; what their SQL came to, by rider and fact.

@@ -128,7 +128,7 @@ impl Path {
         self.legs.iter().any(|leg| leg.ported)
     }
 
-    /// Are there workers?
+    /// Are there workers? They want PostgreSQL: on SQLite each process counts for itself, and two give the same number.
     pub(crate) fn has_workers(&self) -> bool {
         matches!(self.config, Some(Archetype::Workers | Archetype::Roles))
             || self.legs.iter().any(|leg| leg.workers.is_some())

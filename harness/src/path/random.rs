@@ -28,6 +28,9 @@ pub(crate) fn random(seed: u64, table: &ReleaseTable) -> Path {
     if chance.u8(..3) == 0 {
         path.config = chance.choice(Archetype::ALL);
     }
+    if path.has_workers() {
+        path.database = Database::Postgres;
+    }
     let mut at = chance.usize(..minors.len() - 1);
     let mut data = Outlook::default();
     for number in 0..chance.usize(3..=5) {
@@ -44,7 +47,7 @@ pub(crate) fn random(seed: u64, table: &ReleaseTable) -> Path {
             }
             _ => Ending::Stopped,
         };
-        leg.ported = number > 0 && database == Database::Sqlite && !path.is_ported() && chance.u8(..8) == 0 && {
+        leg.ported = number > 0 && path.database == Database::Sqlite && !path.is_ported() && chance.u8(..8) == 0 && {
             // The tool wants data that are drained, and of its own release.
             path.legs.last().is_some_and(|last: &Leg| last.release == leg.release && last.ending == Ending::Stopped)
         };

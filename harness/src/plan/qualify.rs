@@ -261,7 +261,6 @@ impl Paths<'_> {
             ("undrained", vec![leg(against, Ending::Undrained { batches: 0 }), plain(candidate)]),
             ("killed", vec![leg(against, Ending::Killed), leg(candidate, Ending::Killed), plain(candidate)]),
             ("killed_at_its_start", vec![plain(against), leg(candidate, while_it_starts), plain(candidate)]),
-            ("mixed_workers", vec![plain(against), beside(against), beside(candidate)]),
         ];
         let last: Vec<Leg> = self.minors.iter().map(|it| plain(&it.version)).chain([plain(candidate)]).collect();
         if last.len() > 2 {
@@ -269,13 +268,17 @@ impl Paths<'_> {
         }
         let mut scenarios: Vec<Scenario> =
             samples.iter().flat_map(|(name, legs)| self.both("samples", legs).map(|it| it.called(name))).collect();
-        for database in Database::ALL {
-            let legs = vec![plain(against), plain(candidate)];
-            let path = Path { config: Some(Archetype::Workers), legs, ..Path::over(database, &[]) };
-            scenarios.push(self.along("samples", &path).called("workers"));
+        let mixed = vec![plain(against), beside(against), beside(candidate)];
+        for (name, config, legs) in [
+            ("workers", Some(Archetype::Workers), vec![plain(against), plain(candidate)]),
+            ("mixed_workers", None, mixed),
+        ] {
+            let path = Path { config, legs, ..Path::over(Database::Postgres, &[]) };
+            scenarios.push(self.along("samples", &path).called(name));
         }
-        let moved = Leg { ported: true, ..plain(against) };
-        let legs = vec![plain(against), moved, plain(candidate)];
+        // By the candidate's own tool: another's fault is not its.
+        let moved = Leg { ported: true, ..plain(candidate) };
+        let legs = vec![plain(against), plain(candidate), moved];
         let path = Path { legs, ..Path::over(Database::Sqlite, &[]) };
         scenarios.push(self.along("samples", &path).called("moved_to_postgresql"));
         scenarios.extend(self.random());
