@@ -678,33 +678,46 @@ impl<'a> Walking<'a> {
         self.site.database = database.config();
         self.site.socket_volume = Some(server.socket_volume.clone());
         let outcome = homeserver::port(&self.site, &leg.release, image, &self.deployment, directory).await?;
-        self.put_right_after_port(&leg.release, &database).await?;
+        if outcome == "done" {
+            self.put_right_after_port(&leg.release, &database).await?;
+        }
         self.store = Store::Postgres(Arc::clone(&database));
         self.postgres = Some(database);
         self.database = Database::Postgres;
         Ok(outcome)
     }
 
-    /// The tool counts on from the messages that still wait, not from those that were given out: Synapse refuses to start
-    /// then, whatever the release it goes on to. Its advice, to forget the position, would give numbers out twice.
+    /// The tool sets some sequences behind the positions of their streams: it counts on from what still waits, not from what
+    /// was given out. Synapse refuses to start then, and advises to forget the position, which would give numbers out twice.
     ///
-    /// Upstream: issue element-hq/synapse#19467.
+    /// Upstream: issues element-hq/synapse#19467 and #19671.
     async fn put_right_after_port(
         &self,
         release: &Version,
         database: &crate::database::postgres::Database,
     ) -> anyhow::Result<()> {
-        let behind = "SELECT p.position FROM (SELECT max(stream_id) AS position FROM stream_positions \
-                      WHERE stream_name = 'to_device') p, device_inbox_sequence s WHERE p.position > s.last_value";
-        // Older releases have neither such positions nor the sequence.
-        let Ok(rows) = database.ask(behind).await? else { return Ok(()) };
-        if let Some(position) = rows.first().and_then(|row| row["position"].as_u64()) {
+        for (stream, sequence) in [
+            ("to_device", "device_inbox_sequence"),
+            ("thread_subscriptions", "thread_subscriptions_sequence"),
+            ("sticky_events", "sticky_events_sequence"),
+        ] {
+            let known = format!("SELECT 1 FROM pg_class WHERE relname = '{sequence}'");
+            if database.rows(&known).await?.is_empty() {
+                continue;
+            }
+            let behind = format!(
+                "SELECT p.position FROM (SELECT max(stream_id) AS position FROM stream_positions \
+                 WHERE stream_name = '{stream}') p, {sequence} s \
+                 WHERE p.position > CASE WHEN s.is_called THEN s.last_value ELSE s.last_value - 1 END"
+            );
+            let rows = database.rows(&behind).await?;
+            let Some(position) = rows.first().and_then(|row| row["position"].as_u64()) else { continue };
             let text = format!(
-                "synapse_port_db of {release} has set device_inbox_sequence behind stream_positions \
-                 (element-hq/synapse#19467): it is set to {position}, or Synapse would not start"
+                "synapse_port_db of {release} has set {sequence} behind stream_positions (element-hq/synapse#19467, \
+                 #19671): it is set to {position}, or Synapse would not start"
             );
             self.engine.reporter.emit(Event::Notice { text });
-            database.rows(&format!("SELECT setval('device_inbox_sequence', {position})")).await?;
+            database.rows(&format!("SELECT setval('{sequence}', {position})")).await?;
         }
         Ok(())
     }

@@ -51,8 +51,12 @@ pub(crate) fn random(seed: u64, table: &ReleaseTable) -> Path {
             // The tool wants data that are drained, and of its own release.
             path.legs.last().is_some_and(|last: &Leg| last.release == leg.release && last.ending == Ending::Stopped)
         };
+        // An older release does not know the updates that a newer one has left.
+        let is_drained = matches!(leg.ending, Ending::Stopped | Ending::Killed);
         path.legs.push(leg);
-        let down = at.checked_sub(1).filter(|&older| data.expects(minors[older], None) == Some(probe::started()));
+        let down = at
+            .checked_sub(1)
+            .filter(|&older| is_drained && data.expects(minors[older], None) == Some(probe::started()));
         at = match (chance.u8(..10), down) {
             (0..3, Some(older)) => older,
             (3, _) => at,
