@@ -44,9 +44,16 @@ pub(super) fn part() -> Part {
             Ok(json!({
                 "own": own,
                 "the server's": of_server,
-                "as synchronised": synced.is_some_and(|event| event["content"]["global"] == rules["global"]),
+                "as synchronised": synced.is_some_and(|event| agree(&event["content"]["global"], &rules["global"])),
             }))
         })
+}
+
+/// Do two processes say the same? Which rules the server brings depends on the release, and a worker may be of another.
+fn agree(one: &Value, other: &Value) -> bool {
+    let (brought, others) = (by_name(one, true), by_name(other, true));
+    let as_others = |(name, rule): (&String, &Value)| others.get(name).is_none_or(|it| it == rule);
+    by_name(one, false) == by_name(other, false) && brought.iter().all(as_others)
 }
 
 /// Rules by kind and name; of the server's own, what a user can change of them, and that they are there.
