@@ -27,7 +27,7 @@ pub use checks::health;
 pub use cli::{Suite, main};
 pub use client::{
     Answer, AuthenticationService, Browser, Client, ForwardProxy, Live, Mail, Mailbox, PATIENCE, Page, Recorder,
-    Request, UnexpectedAnswer, escape, eventually, within,
+    Request, SCHEDULED, UnexpectedAnswer, escape, eventually, within,
 };
 pub use images::Version;
 pub use path::{ParsePathError, Path};

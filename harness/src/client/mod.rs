@@ -21,6 +21,6 @@ pub use live::Live;
 pub use mail::{Mail, Mailbox};
 pub(crate) use matrix::Identity;
 pub use matrix::{Client, Request};
-pub use patience::{PATIENCE, eventually, within};
+pub use patience::{PATIENCE, SCHEDULED, eventually, within};
 pub use recorder::Recorder;
 pub(crate) use transcript::Transcript;

@@ -8,6 +8,10 @@ use tokio::time::Instant;
 /// never comes.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
+/// How long a task may take that newer releases schedule, a purge or a deletion: one that comes while the scheduler looks for
+/// others is begun when it looks next, a minute later.
+pub const SCHEDULED: Duration = Duration::from_secs(150);
+
 /// Looks until what is seen is `done`, within [`PATIENCE`]; gives the last look in any case, for a comparison to show.
 pub async fn eventually<T, Fut>(look: impl Fn() -> Fut, done: impl Fn(&T) -> bool) -> anyhow::Result<T>
 where

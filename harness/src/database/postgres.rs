@@ -13,6 +13,7 @@ use tokio::sync::{Mutex, OnceCell};
 use tokio_postgres::NoTls;
 
 use crate::{
+    stage::companion::START_LIMIT,
     stage::config::SOCKET_DIRECTORY,
     stage::container::{Container, Spec},
     stage::daemon::Daemon,
@@ -113,8 +114,6 @@ impl Server {
     }
 
     async fn ready(&self) -> anyhow::Result<()> {
-        // All walks on PostgreSQL need it, and images may be under way meanwhile.
-        let limit = Duration::from_secs(300);
         let begun = Instant::now();
         let mut ended = Box::pin(self.container.exited());
         loop {
@@ -126,8 +125,8 @@ impl Server {
             };
             match answer {
                 Ok(()) => return Ok(()),
-                Err(error) if begun.elapsed() > limit => {
-                    return Err(error.context(format!("PostgreSQL did not answer within {} s", limit.as_secs())));
+                Err(error) if begun.elapsed() > START_LIMIT => {
+                    return Err(error.context(format!("PostgreSQL did not answer within {} s", START_LIMIT.as_secs())));
                 }
                 Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
             }

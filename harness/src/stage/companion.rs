@@ -18,8 +18,8 @@ use crate::{
     stage::homeserver::Site,
 };
 
-/// How long one may take to come up, on a machine that is busy with other starts.
-const START_LIMIT: Duration = Duration::from_secs(300);
+/// How long one may take to come up, on a machine that is busy with other starts and images.
+pub(crate) const START_LIMIT: Duration = Duration::from_secs(300);
 
 /// A companion that needs no configuration.
 pub fn plain(kind: Companion) -> CompanionSpec {

@@ -110,13 +110,14 @@ impl Log {
     /// Takes what an ended container has printed in all, on standard output and on standard error, where it is more than came.
     pub(crate) fn complete(&self, whole: [&str; 2]) {
         for ((stream, text), file) in [Stream::Out, Stream::Err].into_iter().zip(whole).zip(self.evidence.iter()) {
-            let (come, all) = (self.lines(stream), text.lines().map(str::trim_end).collect::<Vec<_>>());
-            if come == all || come.len() > all.len() {
+            let all = text.lines().map(str::trim_end);
+            let mut lines = lock(&self.lines);
+            let come = lines.iter().filter(|(of, _)| *of == stream).map(|(_, line)| line.as_str());
+            if come.clone().eq(all.clone()) || come.count() > all.clone().count() {
                 continue;
             }
-            let mut lines = lock(&self.lines);
             lines.retain(|(of, _)| *of != stream);
-            lines.extend(all.into_iter().map(|line| (stream, line.to_owned())));
+            lines.extend(all.map(|line| (stream, line.to_owned())));
             drop(lines);
             // Evidence that cannot be written must not change a verdict.
             let _ = fs::write(file, text);

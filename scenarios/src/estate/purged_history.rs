@@ -1,13 +1,8 @@
 //! A room that has lost the beginning of its history.
 
-use std::time::Duration;
-
-use harness::within;
+use harness::{SCHEDULED, within};
 
 use super::prelude::*;
-
-/// A task that comes while the scheduler looks for others is begun when it looks next: a minute later.
-const PURGED: Duration = Duration::from_secs(150);
 
 pub(super) fn part() -> Part {
     Part::new("purged history")
@@ -38,7 +33,7 @@ pub(super) async fn purge(it: &Visit, room: &str, event: &str) -> Result<Value> 
     let path = ["/_synapse/admin/v1", "purge_history", room, event];
     let purge = admin.post(&path, json!({ "delete_local_events": true })).await?;
     let path = ["/_synapse/admin/v1", "purge_history_status", &text(&purge["purge_id"])];
-    Ok(within(PURGED, || admin.get(&path), |seen| seen["status"] != "active").await?["status"].clone())
+    Ok(within(SCHEDULED, || admin.get(&path), |seen| seen["status"] != "active").await?["status"].clone())
 }
 
 /// Waits until who tells other homeservers of a room's events has come past them. What is gone by then, and what follows it,

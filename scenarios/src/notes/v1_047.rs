@@ -1,8 +1,6 @@
 //! Synapse 1.47.0.
 
-use std::time::Duration;
-
-use harness::{Client, Method, prelude::*, within};
+use harness::{Client, Method, SCHEDULED, prelude::*, within};
 
 notes!("1.47.0": room_delete_api_v1);
 
@@ -140,10 +138,9 @@ fn lead_elsewhere() -> Probe {
     })
 }
 
-/// How a deletion in the background ends. On newer releases one that comes while the scheduler looks for others is begun when
-/// it looks next: a minute later.
+/// How a deletion in the background ends.
 async fn deletion(admin: &Client, id: &str) -> Result<String> {
     let path = format!("/_synapse/admin/v2/rooms/delete_status/{id}");
     let look = async || admin.get(&path).await?.ok()?.field("status");
-    within(Duration::from_secs(150), look, |status| status == "complete" || status == "failed").await
+    within(SCHEDULED, look, |status| status == "complete" || status == "failed").await
 }
