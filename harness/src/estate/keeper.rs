@@ -72,25 +72,35 @@ struct Outcome {
     seconds: f64,
 }
 
-/// What all parts stand on: two people who stay, and a room of the leg's own.
+/// What all parts stand on: two people of each leg's own, and a room of this leg's with both of its people in it.
 struct Ground {
     live: Live,
     leg: usize,
-    owner: Person,
-    friend: Person,
+    /// The owner and the friend of each leg until now. What somebody synchronises costs a homeserver the more, the more
+    /// rooms they are in: on a long walk nobody should be in those of all legs.
+    people: Vec<(Person, Person)>,
     room: String,
 }
 
 impl Ground {
     async fn lay(live: &Live, leg: usize) -> Result<Self, Trouble> {
         let make = async {
-            let owner = Person::new(live.user("owner").await?);
-            let friend = Person::new(live.user("friend").await?);
+            let mut people = Vec::new();
+            for of in 1..=leg + 1 {
+                let owner = Person::new(live.user(&format!("owner-{of}")).await?);
+                people.push((owner, Person::new(live.user(&format!("friend-{of}")).await?)));
+            }
+            let (owner, friend) = &people[leg];
+            // The first owner has been here for longest, and still takes part.
+            let guests = if leg == 0 { vec![friend] } else { vec![friend, &people[0].0] };
+            let invited: Vec<&str> = guests.iter().map(|guest| guest.id()).collect();
             let name = format!("room {}", leg + 1);
-            let options = json!({ "name": name, "preset": "private_chat", "invite": [friend.id()] });
+            let options = json!({ "name": name, "preset": "private_chat", "invite": invited });
             let room = owner.client().room(&name, &options).await?;
-            friend.join(&room).await?;
-            anyhow::Ok(Self { live: live.clone(), leg, owner, friend, room })
+            for guest in guests {
+                guest.join(&room).await?;
+            }
+            anyhow::Ok(Self { live: live.clone(), leg, people, room })
         };
         make.await.context("two people and a room").map_err(Trouble::from)
     }
@@ -99,30 +109,26 @@ impl Ground {
     /// server answers before.
     async fn settle(&self) -> Result<(), Trouble> {
         let wait = async {
-            let last = self.owner.say(&self.room, "all is written").await?;
+            let (owner, _) = &self.people[self.leg];
+            let last = owner.say(&self.room, "all is written").await?;
             let timeline = json!({ "rooms": [self.room], "timeline": { "limit": 10 } });
             let filter = json!({ "presence": { "limit": 0 }, "room": timeline });
             let there = |seen: &Value| {
                 let events = &seen["rooms"]["join"][&self.room]["timeline"]["events"];
                 super::list(events).iter().any(|event| event["event_id"] == *last)
             };
-            let seen = crate::eventually(|| self.owner.sync(None, filter.clone()), there).await?;
+            let seen = crate::eventually(|| owner.sync(None, filter.clone()), there).await?;
             anyhow::ensure!(there(&seen), "an event that was sent does not come with a synchronisation");
             anyhow::Ok(())
         };
         wait.await.map_err(Trouble::from)
     }
 
-    /// A visit to what this leg wrote in this room.
+    /// A visit to what a leg wrote in this room.
     fn visit(&self, room: &str, leg: usize, kept: &Value) -> Visit {
-        Visit {
-            live: self.live.clone(),
-            owner: self.owner.clone(),
-            friend: self.friend.clone(),
-            room: room.to_owned(),
-            mark: (leg + 1).to_string(),
-            kept: kept.clone(),
-        }
+        let (owner, friend) = self.people[leg].clone();
+        let (room, mark) = (room.to_owned(), (leg + 1).to_string());
+        Visit { live: self.live.clone(), owner, friend, room, mark, kept: kept.clone() }
     }
 }
 
@@ -239,6 +245,10 @@ impl Keeper {
             let outcome = &mut outcomes[written.part];
             outcome.readings += 1;
             outcome.seconds += seconds;
+            // What could not be read is there to be read later.
+            if self.parts[written.part].consumes && shown.is_ok() {
+                consumed.push(index);
+            }
             match shown {
                 Ok(after) => outcome.amiss.extend(self.lost(live, written, &after)),
                 Err(Trouble::Homeserver { text, .. }) => outcome.amiss.push(
@@ -247,9 +257,6 @@ impl Keeper {
                 Err(Trouble::Harness(text)) => {
                     outcome.errors.push(format!("reading what {} wrote: {text}", written.release));
                 }
-            }
-            if self.parts[written.part].consumes {
-                consumed.push(index);
             }
         }
         for index in consumed {
@@ -328,12 +335,10 @@ impl Keeper {
                 !self.tolerances.permits_change(Subject::Estate, (&written.release, &back), (release, &there))
             })
             .map(|found| {
-                live.scrub(json!({
-                    "what": found.path,
-                    "written on": written.release.to_string(),
-                    "before": found.before,
-                    "after": found.after,
-                }))
+                let mut told = live.scrub(json!({ "what": found.path, "before": found.before, "after": found.after }));
+                // As it is: a part may have been shown the number of a release.
+                told["written on"] = json!(written.release.to_string());
+                told
             })
             .collect()
     }

@@ -52,9 +52,9 @@ pub(crate) type Action = Arc<dyn Fn(Visit) -> BoxFuture<'static, anyhow::Result<
 pub struct Visit {
     /// The deployment on this leg.
     pub live: Live,
-    /// Who owns most of what there is; has been there since the first leg.
+    /// Who owns most of what the leg wrote that writes.
     pub owner: Person,
-    /// Their friend, likewise.
+    /// Their friend, of the same leg.
     pub friend: Person,
     /// A room of the leg that writes, with both of them in it.
     pub room: String,

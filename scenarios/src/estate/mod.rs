@@ -4,7 +4,7 @@
 mod prelude {
     pub(super) use harness::{
         Method,
-        estate::{Part, Person, Signer, Visit, event, list, text, typed},
+        estate::{Part, Person, Signer, Visit, event, list, naming, text, typed},
         prelude::{Result, Value, eventually, json},
     };
 }
@@ -58,6 +58,7 @@ parts!(
     media_deleted_later,
     members,
     odd_content,
+    odd_requests,
     passwords,
     people_erased_later,
     pictures,

@@ -8,7 +8,8 @@ pub(super) fn part() -> Part {
         .since("1.77.0")
         .write(|it: Visit| async move {
             let person = it.somebody("threader").await?;
-            let room = it.owner.room(json!({ "name": "Threads", "preset": "private_chat", "invite": [person.id()] })).await?;
+            let room =
+                it.owner.room(json!({ "name": "Threads", "preset": "private_chat", "invite": [person.id()] })).await?;
             person.join(&room).await?;
             let mut roots = Vec::new();
             for number in 0..2 {
@@ -16,8 +17,8 @@ pub(super) fn part() -> Part {
                 for answer in 0..2 {
                     let relation = json!({ "rel_type": "m.thread", "event_id": head });
                     // Of a thread that nobody has subscribed to, only who is named hears where there are subscriptions.
-                    let words = format!("answer {answer} to {}", person.id());
-                    let content = json!({ "msgtype": "m.text", "body": words, "m.relates_to": relation });
+                    let mut content = naming(&person, &format!("answer {answer}"));
+                    content["m.relates_to"] = relation;
                     it.owner.send(&room, "m.room.message", content).await?;
                 }
                 roots.push(head);
@@ -35,7 +36,16 @@ pub(super) fn part() -> Part {
                 let seen = person.sync(None, json!({ "room": { "rooms": [room], "timeline": timeline } })).await?;
                 Ok(seen["rooms"]["join"][&room]["unread_thread_notifications"].clone())
             };
-            let unread = eventually(look, |counts| counts.as_object().is_some_and(|threads| threads.len() == 1)).await?;
-            Ok(json!({ "threads": list(&threads["chunk"]).iter().map(event).collect::<Value>(), "unread": unread }))
+            let unread =
+                eventually(look, |counts| counts.as_object().is_some_and(|threads| threads.len() == 1)).await?;
+            let answers = |root: &Value| {
+                let thread = &root["unsigned"]["m.relations"]["m.thread"];
+                json!([thread["count"], thread["latest_event"]["event_id"]])
+            };
+            Ok(json!({
+                "threads": list(&threads["chunk"]).iter().map(event).collect::<Value>(),
+                "answers": list(&threads["chunk"]).iter().map(answers).collect::<Value>(),
+                "unread": unread,
+            }))
         })
 }

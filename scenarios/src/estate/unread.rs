@@ -11,8 +11,24 @@ pub(super) fn part() -> Part {
             person.join(&room).await?;
             let read = it.owner.say(&room, "read").await?;
             person.post(&["rooms", &room, "receipt", "m.read", &read], json!({})).await?;
-            for words in ["not read", "nor this", &format!("hey {}", person.id())] {
+            for words in ["not read", "nor this"] {
                 it.owner.say(&room, words).await?;
+            }
+            it.owner.send(&room, "m.room.message", naming(&person, "hey")).await?;
+            // Counts that were made before there were threads, beside such as were made since: some databases have both, and
+            // 1.85.0 does not start on them (#15738). Of nobody's, so that nothing else comes by them.
+            if it.from("1.75.0")
+                && !it.from("1.85.0rc1")
+                && it.is_updated(Some("event_push_backfill_thread_id")).await?
+            {
+                for thread in ["NULL", "'main'"] {
+                    let statement = format!(
+                        "INSERT INTO event_push_summary (user_id, room_id, notif_count, stream_ordering, thread_id) \
+                         VALUES ('@nobody-{0}:hs.test', '!nowhere-{0}:hs.test', 1, 1, {thread})",
+                        it.mark
+                    );
+                    it.live.execute(&statement).await?;
+                }
             }
             Ok(json!({ "token": person.token(), "room": room }))
         })

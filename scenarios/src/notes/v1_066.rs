@@ -72,9 +72,26 @@ fn email_delegation_removed() -> Scenario {
                 })
         })
         .variant("an identity server for telephone numbers", |it| {
-            it.config(json!({ "account_threepid_delegates": { "msisdn": "http://sydent:8090" } }))
+            it.companion("texts", companion::recorder())
+                .config(json!({ "account_threepid_delegates": { "msisdn": "http://texts:8080" } }))
                 .fact("start", start())
                 .always(started())
+                .fact("a text message to add a number", |hs: Live| async move {
+                    let texts = hs.recorder("texts");
+                    texts.forget().await?;
+                    let number = json!({
+                        "client_secret": "secret", "country": "GB", "phone_number": "07700900123", "send_attempt": 1,
+                    });
+                    let path = "/_matrix/client/v3/account/3pid/msisdn/requestToken";
+                    let answer = hs.user("alice").await?.post(path, &number).await?.refusal();
+                    let requests = texts.requests().await?;
+                    let asked: Vec<_> = requests.iter().map(|request| &request["path"]).collect();
+                    Ok(json!({ "answer": answer, "the service is asked": asked }))
+                })
+                .always(json!({
+                    "answer": status(200),
+                    "the service is asked": ["/_matrix/identity/api/v1/validate/msisdn/requestToken"],
+                }))
                 .health(RULES, anything())
         })
 }

@@ -1,5 +1,7 @@
 //! Synapse 1.69.0.
 
+use std::time::Duration;
+
 use harness::prelude::*;
 
 use crate::kit::{login_tokens, metrics, sync, workers};
@@ -51,10 +53,17 @@ fn short_term_login_token_deprecated() -> Scenario {
         .config(login_tokens::modules())
         .module("late", &late_module())
         .config(json!({ "modules": [{ "module": "late.Tokens", "config": {} }] }))
+        .module(
+            "default",
+            &login_tokens::MODULE.replace(", duration_in_ms=3600000", "").replace("/client/token", "/client/default"),
+        )
+        .config(json!({ "modules": [{ "module": "default.Tokens", "config": {} }] }))
         .fact("create_login_token", login_tokens::used("create_login_token"))
         .changes(login_tokens::unknown(), login_tokens::logs_in())
         .fact("create_login_token, for no time at all", late())
         .changes(login_tokens::unknown(), refusal(403, "M_FORBIDDEN", "Invalid login token"))
+        .fact("create_login_token, for as long as it is by itself", of_module("default", Duration::from_secs(1)))
+        .changes(login_tokens::unknown(), login_tokens::logs_in())
         .fact("generate_short_term_login_token", login_tokens::used("generate_short_term_login_token"))
         .until("1.71.0", login_tokens::logs_in())
         .since("1.71.0", login_tokens::unknown())
@@ -70,11 +79,20 @@ pub(crate) fn late_module() -> String {
 
 /// Who a token of [`late_module`] logs in.
 pub(crate) fn late() -> Probe {
-    Probe::from(|hs: Live| async move {
+    of_module("late", Duration::ZERO)
+}
+
+/// Who a token of the new way logs in that this module made, so long afterwards.
+fn of_module(module: &'static str, afterwards: Duration) -> Probe {
+    Probe::from(move |hs: Live| async move {
         hs.user("alice").await?;
-        let path = hs.fill("/_synapse/client/late?method=create_login_token&user={alice}")?;
+        let path = hs.fill(&format!("/_synapse/client/{module}?method=create_login_token&user={{alice}}"))?;
         match hs.anonymous().get(&path).await?.ok()?.json()?["token"].as_str() {
-            Some(token) => login_tokens::login(&hs, token).await,
+            Some(token) => {
+                // How long a token holds is what is asked: there is nothing else to wait for.
+                tokio::time::sleep(afterwards).await;
+                login_tokens::login(&hs, token).await
+            }
             None => Ok(login_tokens::unknown()),
         }
     })

@@ -172,5 +172,9 @@ fn legacy_metrics_disabled() -> Scenario {
                 .fact("on the metrics listener", metrics::names("main:9000", "/metrics"))
                 .until("1.73.0", metrics::both())
                 .since("1.73.0", metrics::new())
+                .step("it is off", |it| {
+                    it.reconfigure(json!({ "enable_legacy_metrics": false }))
+                        .now("on the metrics listener", metrics::new())
+                })
         })
 }

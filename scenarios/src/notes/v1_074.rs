@@ -22,7 +22,8 @@ fn unicode_user_search() -> Scenario {
         .config(json!({ "user_directory": { "enabled": true, "search_all_users": true } }))
         .seed(|hs| async move {
             named(&hs, "bob", "京都 タワー").await?;
-            named(&hs, "carol", "京都タワー").await
+            named(&hs, "carol", "京都タワー").await?;
+            named(&hs, "dave", "Ada Lovelace").await
         })
         .fact("the extra `user-search` of the package", move |hs: Live| async move {
             Ok(serde_json::from_str(&hs.python(extra).await?)?)
@@ -34,6 +35,8 @@ fn unicode_user_search() -> Scenario {
         .always(json!(["@bob:hs.test"]))
         .fact("the second word", found("タワー").once_updated())
         .always(json!(["@bob:hs.test"]))
+        .fact("the beginning of a second word", found("love").once_updated())
+        .always(json!(["@dave:hs.test"]))
         .variant("ICU is installed", |it| {
             it.fact("ICU", icu())
                 .changes("No module named 'icu'", "is there")

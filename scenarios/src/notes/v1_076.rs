@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use harness::{prelude::*, within};
+use harness::{Client, estate::Signer, prelude::*, within};
 
 use crate::kit::{sync, workers};
 
@@ -73,9 +73,10 @@ async fn joined(hs: &Live) -> Result<String> {
 ///
 /// Upstream: PRs 14826, 14827.
 fn account_data_replication_streams() -> Scenario {
-    let (tag, device, log) = (
+    let (tag, device, signed, log) = (
         "a new tag, to its user who waits at the worker",
         "Bob's new device, to Alice who waits at the worker",
+        "that she has signed Bob's key, to Alice who waits at the worker",
         "type errors of the worker",
     );
     let tagged = || json!({ "tags": { "u.new": { "order": 0.5 } } });
@@ -121,9 +122,60 @@ fn account_data_replication_streams() -> Scenario {
                 .map(|told| json!(told))
         })
         .changes("told", Value::Null)
+        .fact(signed, signature())
+        .always("told")
+        .now(signed, OTHER_WORKER)
         .fact(log, workers::type_errors("worker"))
         .changes(json!([]), json!([contains("takes 2 positional arguments but 3 were given")]))
         .step("the worker is upgraded, too", |it| it.now(tag, tagged()).now(device, "told").now(log, json!([])))
+}
+
+/// Where the worker is of another release: whether it looks for signatures that it is not told of depends on how many it knew
+/// when it started.
+const OTHER_WORKER: &str = "the worker is of another release";
+
+/// What Alice, who waits at the worker, is told of Bob when she signs his key. Both are new.
+fn signature() -> Probe {
+    Probe::from(|hs: Live| async move {
+        let (anybody, versions) = (hs.anonymous(), "/_matrix/client/versions");
+        let (main, worker) = (anybody.get(versions).await?, anybody.at("worker")?.get(versions).await?);
+        if main.header("server") != worker.header("server") {
+            return Ok(json!(OTHER_WORKER));
+        }
+        let (alice, bob) = (hs.user(&hs.unique("signer")).await?, hs.user(&hs.unique("signed")).await?);
+        let (_, _, users) = cross_signing_keys(&alice).await?;
+        let (master, name, _) = cross_signing_keys(&bob).await?;
+        let signed = json!({ bob.id(): { name: users.sign(&master)? } });
+        let found = |answer: &Value| {
+            let changed = answer["device_lists"]["changed"].as_array().cloned().unwrap_or_default();
+            changed.iter().any(|user| user == bob.id()).then(|| json!("told"))
+        };
+        let deed = alice.post("/_matrix/client/v3/keys/signatures/upload", &signed);
+        sync::told(&alice, "worker", deed, found).await.map(|told| json!(told))
+    })
+}
+
+/// Gives somebody keys of their own: the master key, its name, and what signs those of others.
+async fn cross_signing_keys(person: &Client) -> Result<(Value, String, Signer)> {
+    let id = person.id();
+    let key = |usage: &str, public: &str| {
+        let name = format!("ed25519:{public}");
+        json!({ "user_id": id, "usage": [usage], "keys": { name: public } })
+    };
+    let (master, users) = (Signer::named_by_key(id)?, Signer::named_by_key(id)?);
+    let master_key = key("master", &master.public_key());
+    let password = json!({
+        "type": "m.login.password",
+        "identifier": { "type": "m.id.user", "user": id },
+        "password": person.password(),
+    });
+    let keys = json!({
+        "auth": password,
+        "master_key": master_key,
+        "user_signing_key": master.sign(&key("user_signing", &users.public_key()))?,
+    });
+    person.post("/_matrix/client/v3/keys/device_signing/upload", &keys).await?.ok()?;
+    Ok((master_key, master.public_key(), users))
 }
 
 /// What Alice, who waits at the worker, is told of new account data, her own or that of a room.

@@ -38,6 +38,8 @@ class Both(New):
 "#;
     let module_of = |class: &str| json!({ "module": format!("threepids.{class}"), "config": {} });
     let call = |name: &str| json!([name, "@bob:hs.test", "email", "{address}"]);
+    let call_of_number = |name: &str| json!([name, "@bob:hs.test", "msisdn", "{address}"]);
+    let of_number = "a module with old and new callbacks, of a telephone number";
     let (old, add, remove) =
         ("on_threepid_bind", "on_add_user_third_party_identifier", "on_remove_user_third_party_identifier");
     let nothing = || json!({ "added": [], "removed": [] });
@@ -45,14 +47,19 @@ class Both(New):
         .hop("1.78.0", "1.79.0")
         .module("threepids", module)
         .config(json!({ "modules": [module_of("Old"), module_of("Both")] }))
-        .fact("a module with the old callback", calls("Old"))
+        .fact("a module with the old callback", calls("Old", "email"))
         .always(json!({ "added": [call(old)], "removed": [] }))
-        .fact("a module with old and new callbacks", calls("Both"))
+        .fact("a module with old and new callbacks", calls("Both", "email"))
         .changes(
             json!({ "added": [call(old)], "removed": [] }),
             json!({ "added": [call(add), call(old)], "removed": [call(remove)] }),
         )
-        .fact("a module with the new callbacks", calls("New"))
+        .fact(of_number, calls("Both", "msisdn"))
+        .changes(
+            json!({ "added": [call_of_number(old)], "removed": [] }),
+            json!({ "added": [call_of_number(add), call_of_number(old)], "removed": [call_of_number(remove)] }),
+        )
+        .fact("a module with the new callbacks", calls("New", "email"))
         .always(nothing())
         .fact("what the server prints", printed())
         .always("")
@@ -66,21 +73,25 @@ class Both(New):
                 .reconfigure(json!({ "modules": [module_of("New")] }))
                 .now("a module with the old callback", nothing())
                 .now("a module with old and new callbacks", nothing())
+                .now(of_number, nothing())
                 .now("a module with the new callbacks", json!({ "added": [call(add)], "removed": [call(remove)] }))
         })
 }
 
-/// How a module's callbacks are called when an admin adds an address to Bob and takes it away again.
-fn calls(class: &'static str) -> Probe {
+/// How a module's callbacks are called when an admin adds an address of this kind to Bob and takes it away again.
+fn calls(class: &'static str, medium: &'static str) -> Probe {
     Probe::from(move |hs: Live| async move {
         let (admin, bob) = (hs.admin().await?, hs.user("bob").await?);
-        let address = format!("{}@example.test", hs.unique("bob"));
+        let address = match medium {
+            "email" => format!("{}@example.test", hs.unique("bob")),
+            _ => hs.unique("491710000"),
+        };
         hs.remember("address", &address);
         let path = format!("/_synapse/admin/v2/users/{}", escape(bob.id()));
         let marker = format!("{class} called ");
         let mut seen = 0;
         let mut shown = json!({});
-        for (step, threepids) in [("added", json!([{ "medium": "email", "address": address }])), ("removed", json!([]))]
+        for (step, threepids) in [("added", json!([{ "medium": medium, "address": address }])), ("removed", json!([]))]
         {
             admin.put(&path, &json!({ "threepids": threepids })).await?.ok()?;
             let lines = hs.log_lines(&marker).await?;

@@ -147,8 +147,18 @@ async fn script(hs: &Live, host: &str) -> Result<()> {
     let knows = json!({ "path": ".*/thirdparty/protocol/.*", "json": { "instances": [] } });
     let nobody = json!({ "path": ".*/thirdparty/user/.*", "json": [] });
     let refuses = |path: &str, errcode: &str| json!({ "path": path, "status": 404, "json": { "errcode": errcode } });
+    // Services say in several ways that they do not know a path.
+    let unknown =
+        |path: &str, status: u16| json!({ "path": path, "status": status, "json": { "errcode": "M_UNRECOGNIZED" } });
     let rules = match host {
-        "legacy" => json!([refuses("/_matrix/app/v1/.*", "M_UNRECOGNIZED"), knows, nobody]),
+        "legacy" => json!([
+            { "path": "/_matrix/app/v1/rooms/.*", "status": 404, "text": "404 page not found" },
+            unknown("/_matrix/app/v1/users/.*", 405),
+            unknown("/_matrix/app/v1/thirdparty/protocol/.*", 400),
+            unknown("/_matrix/app/v1/.*", 404),
+            knows,
+            nobody,
+        ]),
         "strict" => json!([refuses(".*/rooms/.*", "M_NOT_FOUND"), knows, nobody]),
         _ => json!([knows, nobody]),
     };

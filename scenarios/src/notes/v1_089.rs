@@ -28,6 +28,8 @@ fn register_user_property() -> Scenario {
         .changes(registered("user"), registered("username"))
         .fact("`user` that is no text, and `username`", register(|_, name| json!({ "user": 5, "username": name })))
         .changes(missing(), registered("username"))
+        .fact("`username` that is no text", register(|_, _| json!({ "username": 5 })))
+        .always(refusal(400, "M_UNKNOWN", "Invalid username"))
         .fact("`username`", register(|_, name| json!({ "username": name })))
         .always(registered("username"))
 }

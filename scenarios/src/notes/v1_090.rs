@@ -83,6 +83,7 @@ fn appservice_legacy_authorization() -> Scenario {
                 .now("third-party user", by_both())
                 .now("printed", contains(insecure))
         })
+        .step("no longer by the query", |it| it.reconfigure(json!({ "use_appservice_legacy_authorization": false })))
 }
 
 /// What the service is told of the homeserver by the request to this path that an act brings about.

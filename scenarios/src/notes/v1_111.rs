@@ -2,6 +2,8 @@
 
 use harness::prelude::*;
 
+use crate::kit::federation::signed_at;
+
 notes!("1.111.0": authenticated_media_on_worker);
 
 /// A media worker serves the paths that want a token, to users and to other servers: as long as its listener has the
@@ -59,6 +61,18 @@ fn authenticated_media_on_worker() -> Scenario {
                 .changes(json!({ "status": 404, "kept": false }), json!({ "status": 200, "kept": true }))
                 .fact("federation's download", get(&format!("{federation}/download/nope")).at("media").refusal())
                 .changes(unrecognized(), unsigned())
+                .fact("federation's download of what was uploaded", |hs: Live| async move {
+                    let media = hs.user("alice").await?.at("media")?;
+                    let uri = media.upload("a.txt", "text/plain", b"kept").await?;
+                    let path = uri.replace("mxc://hs.test/", "/_matrix/federation/v1/media/download/");
+                    let answer = signed_at(&hs, "media", &path).await?;
+                    let kind = answer.header("content-type").and_then(|kind| kind.split(';').next());
+                    Ok(json!({ "status": answer.status(), "kind": kind, "kept": answer.text().contains("kept") }))
+                })
+                .changes(
+                    json!({ "status": 404, "kind": "application/json", "kept": false }),
+                    json!({ "status": 200, "kind": "multipart/mixed", "kept": true }),
+                )
                 .fact("federation's thumbnail", get(&format!("{federation}/thumbnail/nope")).at("media").refusal())
                 .changes(unrecognized(), unsigned())
         })

@@ -150,11 +150,14 @@ fn authentication_service() -> Scenario {
                      delegation is enabled";
     let (provision, stranger, token) =
         ("a user whom the service makes", "a user whom somebody else makes", "whom a session's token is for");
-    let (login, keys, metadata, asked) = (
+    let registration = "Error in configuration at 'enable_registration': Registration cannot be enabled when OAuth delegation is \
+                        enabled";
+    let (login, keys, metadata, asked, accounts) = (
         "ways to log in",
         "what is said of the homeserver's keys",
         "where users sign in",
         "how the homeserver asks for a token",
+        "where users and admins managed accounts",
     );
     let made = || json!({ "user": status(201), "device": status(201) });
     let by_service = || refusal(403, "M_UNKNOWN", "This endpoint must only be called by MAS");
@@ -192,6 +195,8 @@ fn authentication_service() -> Scenario {
                 .changes(Value::Null, bearer())
                 .fact(login, get("/_matrix/client/v3/login").refusal())
                 .changes(status(200), gone())
+                .fact(accounts, account_paths())
+                .changes(managed(), unmanaged())
                 .fact(metadata, get("/_matrix/client/unstable/org.matrix.msc2965/auth_issuer").body())
                 .changes(nowhere(), issuer())
                 // Removed in #20163.
@@ -200,11 +205,22 @@ fn authentication_service() -> Scenario {
                 .always(gone())
                 .fact("start", start())
                 .always(started())
+                .step("the secret in a file of its own", |it| {
+                    let section =
+                        json!({ "enabled": true, "endpoint": "http://mas:8080", "secret_path": "/data/mas-secret" });
+                    it.file("mas-secret", "secret")
+                        .unset("matrix_authentication_service")
+                        .reconfigure(json!({ "matrix_authentication_service": section }))
+                })
                 .step("passwords beside it", |it| {
                     it.reconfigure(json!({ "password_config": { "enabled": true } })).now("start", refused(passwords))
                 })
+                .step("open registration beside it", |it| {
+                    it.reconfigure(json!({ "password_config": { "enabled": false }, "enable_registration": true }))
+                        .now("start", refused(registration))
+                })
                 .step("the experimental section beside it", |it| {
-                    it.reconfigure(json!({ "password_config": { "enabled": false } }))
+                    it.reconfigure(json!({ "enable_registration": false }))
                         .reconfigure(mas::by_msc3861())
                         .now("start", refused(both))
                         .now_since("1.157.0", "start", refused("experimental_features.msc3861 was removed."))
@@ -231,6 +247,8 @@ fn authentication_service() -> Scenario {
                 .always(in_form())
                 .fact(keys, get("/_synapse/jwks").refusal())
                 .always(status(200))
+                .fact(accounts, account_paths())
+                .always(unmanaged())
                 .fact("whom Carol's token is for", mas::carol())
                 .always(mas::is_carol())
                 // Removed in #19895.
@@ -245,6 +263,36 @@ fn authentication_service() -> Scenario {
                         .now(keys, gone())
                 })
         })
+}
+
+/// Paths at which users and admins manage accounts that no service manages for them. What is asked there is asked by nobody.
+const ACCOUNT_PATHS: [&str; 5] = [
+    "/_matrix/client/v3/logout",
+    "/_matrix/client/v3/account/password",
+    "/_matrix/client/v3/account/deactivate",
+    "/_matrix/client/v3/delete_devices",
+    "/_synapse/admin/v1/reset_password/@nobody:hs.test",
+];
+
+fn account_paths() -> Probe {
+    Probe::from(|hs: Live| async move {
+        let mut answers = serde_json::Map::new();
+        for path in ACCOUNT_PATHS {
+            answers.insert(path.to_owned(), hs.anonymous().post(path, &json!({})).await?.brief());
+        }
+        Ok(Value::Object(answers))
+    })
+}
+
+/// What [`account_paths`] shows where they are: who asks has to say who they are, by a token or step by step.
+fn managed() -> Value {
+    let answer = |path: &str| if path.ends_with("/password") { status(401) } else { error(401, "M_MISSING_TOKEN") };
+    ACCOUNT_PATHS.into_iter().map(|path| (path.to_owned(), answer(path))).collect()
+}
+
+/// What it shows where they are not.
+fn unmanaged() -> Value {
+    ACCOUNT_PATHS.into_iter().map(|path| (path.to_owned(), not_found())).collect()
 }
 
 /// Whom the token of a new session is for.

@@ -51,6 +51,9 @@ fn msc2697_removed() -> Scenario {
                 )
                 .fact("GET claim", get(&format!("{path}/claim")).by("alice").refusal())
                 .changes(refusal(405, "M_UNRECOGNIZED", "Unrecognized request"), unrecognized())
+                .step("they are asked for", |it| {
+                    it.reconfigure(json!({ "experimental_features": { "msc2697_enabled": true } }))
+                })
         })
         .variant("the newer", |it| {
             it.config(newer)

@@ -51,6 +51,11 @@ fn limit_profile_requests() -> Scenario {
     .fact("asked by a stranger, for her name alone", her_name().by("bob"))
     .until("1.162.0", shown())
     .since("1.162.0", hidden())
+    .fact("asked by one who shares a room, for her name alone", her_name().by("carol"))
+    .always(shown())
+    .step("who asks need not say who they are", |it| {
+        it.reconfigure(json!({ "require_auth_for_profile_requests": false }))
+    })
     .step("who asks must say who they are", |it| {
         it.reconfigure(json!({ "require_auth_for_profile_requests": true })).now("start", started())
     })

@@ -5,10 +5,29 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use harness::{Method, prelude::*};
+use harness::{Method, Version, prelude::*};
 
 /// The requests, by section.
 const SESSION: &str = include_str!("session.txt");
+
+/// What upstream took away from clients and meant to, though no note says so: it is listed, and breaks nothing.
+struct OnPurpose {
+    since: &'static str,
+    /// Any of these is in the text of the difference.
+    names: &'static [&'static str],
+    reference: &'static str,
+}
+
+const ON_PURPOSE: &[OnPurpose] = &[OnPurpose {
+    since: "1.164.0rc1",
+    names: &[
+        ".m.rule.contains_display_name",
+        ".m.rule.contains_user_name",
+        ".m.rule.roomnotif",
+        "account_data → events → [] → content → global → content",
+    ],
+    reference: "https://github.com/element-hq/synapse/pull/20220",
+}];
 
 /// One request of the session.
 #[derive(Clone, Debug)]
@@ -133,10 +152,10 @@ pub(super) fn since_the_leg_before(hs: &Live, what: &str, now: &Value) -> Result
 /// The same of answers: one that is of another kind is one difference, and what is taken away from clients is marked.
 fn answered_since(hs: &Live, what: &str, now: &Value) -> Result<Value> {
     let Some(before) = on_the_leg_before(hs, what, now)? else { return Ok(json!([])) };
-    Ok(answered_otherwise(&before, now))
+    Ok(answered_otherwise(&before, now, hs.release()))
 }
 
-fn answered_otherwise(before: &Value, now: &Value) -> Value {
+fn answered_otherwise(before: &Value, now: &Value, release: &Version) -> Value {
     let mut differences = Vec::new();
     for (ask, now) in now.as_object().into_iter().flatten() {
         let before = &before[ask];
@@ -155,8 +174,21 @@ fn answered_otherwise(before: &Value, now: &Value) -> Value {
             differences.push((text, is_promised && fails));
         }
     }
-    let shown = |(text, breaks)| if breaks { json!({ "breaks": text }) } else { json!(text) };
+    let shown = |(text, breaks): (String, bool)| match on_purpose(&text, release) {
+        Some(reference) => json!(format!("{text} (meant so: {reference})")),
+        None if breaks => json!({ "breaks": text }),
+        None => json!(text),
+    };
     differences.into_iter().map(shown).collect()
+}
+
+/// Where upstream says that a difference is meant.
+fn on_purpose(text: &str, release: &Version) -> Option<&'static str> {
+    let is_it = |one: &&OnPurpose| {
+        let since: Version = one.since.parse().expect("a constant version");
+        *release >= since && one.names.iter().any(|name| text.contains(name))
+    };
+    ON_PURPOSE.iter().find(is_it).map(|one| one.reference)
 }
 
 fn on_the_leg_before(hs: &Live, what: &str, now: &Value) -> Result<Option<Value>> {
@@ -381,7 +413,8 @@ mod tests {
             "alice GET /unstable/gone": refused,
             "alice GET /comes": ok(json!({ "much": 1 })),
         });
-        let seen = answered_otherwise(&before, &now);
+        let release = "1.163.2".parse().unwrap();
+        let seen = answered_otherwise(&before, &now, &release);
         let breaks: Vec<&str> = seen.as_array().unwrap().iter().filter_map(|it| it["breaks"].as_str()).collect();
         assert_eq!(
             breaks,
@@ -392,6 +425,17 @@ mod tests {
             ]
         );
         assert_eq!(seen.as_array().unwrap().len(), 8, "{seen}");
+    }
+
+    #[test]
+    fn what_is_taken_away_on_purpose_breaks_nothing_from_then_on() {
+        let rules = |rules: Value| json!({ "alice GET /pushrules/": { "answers": { "status": 200 }, "body": rules } });
+        let (before, now) = (rules(json!({ ".m.rule.roomnotif": {}, ".m.rule.other": {} })), rules(json!({})));
+        let breaks = |release: &str| {
+            let seen = answered_otherwise(&before, &now, &release.parse().unwrap());
+            seen.as_array().unwrap().iter().filter(|it| it["breaks"].is_string()).count()
+        };
+        assert_eq!((breaks("1.163.2"), breaks("1.164.0rc3")), (2, 1));
     }
 
     #[test]

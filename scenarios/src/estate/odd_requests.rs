@@ -1,0 +1,72 @@
+//! Requests for what there is not, or by another name: they are answered, and not with an error of the server's.
+
+use super::prelude::*;
+
+pub(super) fn part() -> Part {
+    Part::new("odd requests")
+        .write(|it: Visit| async move {
+            let alias = format!("#{}:{}", it.named("asked-for"), harness::SERVER_NAME);
+            let room = it.owner.room(json!({ "preset": "public_chat" })).await?;
+            it.owner.put(&["directory", "room", &alias], json!({ "room_id": room })).await?;
+            // What fails here already has nothing to be compared with.
+            let sound = REGRESSIONS.iter().filter(|one| !it.from(one.since) || it.from(one.mended));
+            Ok(json!({ "alias": alias, "sound": sound.map(|one| one.what).collect::<Vec<_>>() }))
+        })
+        .read(|it: Visit| async move {
+            let mut failing = Vec::new();
+            for one in REGRESSIONS {
+                let is_due = it.from(one.since) && !it.from(one.later) || it.from(one.mended);
+                if is_due && list(&it.kept["sound"]).contains(&json!(one.what)) {
+                    let answer = ask(&it, one.what).await?;
+                    if !is_sound(one.what, &answer)? {
+                        failing.push(json!([one.what, answer.whole()]));
+                    }
+                }
+            }
+            Ok(json!(failing))
+        })
+        .loses("DELETE FROM room_aliases")
+}
+
+/// What failed from a release on, until it was mended. Looked for before a later one, or every walk that ends on one of them
+/// would show it, and again since it is mended.
+struct Regression {
+    what: &'static str,
+    since: &'static str,
+    later: &'static str,
+    mended: &'static str,
+}
+
+const JOIN: &str = "an admin lets somebody join by a room's alias";
+const MESSAGES: &str = "messages of a room that there is not";
+const PROFILE: &str = "the profile of somebody of no server";
+const PICTURE: &str = "the picture of somebody who has none";
+
+const REGRESSIONS: [Regression; 4] = [
+    // Upstream: #9506, #12683, #13041, #20200.
+    Regression { what: JOIN, since: "1.25.0rc1", later: "1.26.0rc1", mended: "1.29.0rc1" },
+    Regression { what: MESSAGES, since: "1.57.0rc1", later: "1.58.0rc1", mended: "1.60.0rc1" },
+    Regression { what: PROFILE, since: "1.58.0rc1", later: "1.59.0rc1", mended: "1.62.0rc1" },
+    Regression { what: PICTURE, since: "1.135.0rc1", later: "1.135.1", mended: "1.162.0rc1" },
+];
+
+async fn ask(it: &Visit, what: &str) -> Result<harness::Answer> {
+    if what == JOIN {
+        let path = ["/_synapse/admin/v1", "join", &it.kept("alias")?];
+        return it.admin().await?.answer(Method::POST, &path, Some(json!({ "user_id": it.friend.id() }))).await;
+    }
+    let path: &[&str] = match what {
+        MESSAGES => &["rooms", "!nowhere:hs.test", "messages", "?dir=b&limit=1"],
+        PROFILE => &["profile", "@nobody:"],
+        _ => &["profile", it.friend.id(), "avatar_url"],
+    };
+    it.friend.answer(Method::GET, path, None).await
+}
+
+fn is_sound(what: &str, answer: &harness::Answer) -> Result<bool> {
+    Ok(match what {
+        JOIN => answer.status() == 200,
+        PICTURE => answer.status() < 500 && answer.json()?.get("avatar_url").is_none(),
+        _ => answer.status() < 500,
+    })
+}
