@@ -59,11 +59,6 @@ fn quarantine_stream_writers() -> Scenario {
         .changes(unrecognized(), listed())
         .fact("list of changes, worker", changes_on("worker"))
         .changes(unrecognized(), listed())
-        .fact("list of changes, of two files with one content", changes_of_twins())
-        .changes(
-            json!({ "answer": refusal(404, "M_UNRECOGNIZED", "Unrecognized request"), "one": [], "the other": [] }),
-            json!({ "answer": status(200), "one": [true, false], "the other": [true, false] }),
-        )
         .step("the worker writes the stream, too", move |it| {
             it.reconfigure(writers(json!(["master", "worker"])))
                 .now("quarantine on the worker", done())
@@ -91,10 +86,6 @@ fn quarantine(media: &str) -> String {
     format!("/_synapse/admin/v1/media/quarantine/hs.test/{media}")
 }
 
-fn unquarantine(media: &str) -> String {
-    format!("/_synapse/admin/v1/media/unquarantine/hs.test/{media}")
-}
-
 /// Who quarantined it, says the table.
 async fn quarantined_by(hs: &Live, media: &str) -> Result<Value> {
     let query = format!("SELECT quarantined_by FROM local_media_repository WHERE media_id = '{media}'");
@@ -120,7 +111,8 @@ fn freed_on(process: &'static str) -> Probe {
         if admin.post(&quarantine(&media), &json!({})).await?.status() != 200 {
             admin.at("worker")?.post(&quarantine(&media), &json!({})).await?.ok()?;
         }
-        let answer = admin.at(process)?.post(&unquarantine(&media), &json!({})).await?;
+        let path = format!("/_synapse/admin/v1/media/unquarantine/hs.test/{media}");
+        let answer = admin.at(process)?.post(&path, &json!({})).await?;
         Ok(json!({ "answer": answer.refusal(), "quarantined by": quarantined_by(&hs, &media).await? }))
     })
 }
@@ -141,41 +133,4 @@ fn changes_on(process: &'static str) -> Probe {
         Ok(json!({ "answer": answer.refusal(), "of the old media": of_old }))
     })
     .once_updated()
-}
-
-/// What the main process lists of two files with one content, whether each was quarantined or freed: one of them is, by
-/// whichever process may, and the other goes the same way.
-fn changes_of_twins() -> Probe {
-    Probe::from(|hs: Live| async move {
-        let (alice, admin) = (hs.user("alice").await?, hs.admin().await?);
-        let content = hs.unique("content");
-        let mut twins = Vec::new();
-        for name in ["one.txt", "other.txt"] {
-            let uri = alice.upload(name, "text/plain", content.as_bytes()).await?;
-            twins.push(uri.rsplit('/').next().unwrap_or_default().to_owned());
-        }
-        for path in [quarantine(&twins[0]), unquarantine(&twins[0])] {
-            if admin.post(&path, &json!({})).await?.status() != 200 {
-                admin.at("worker")?.post(&path, &json!({})).await?.ok()?;
-            }
-        }
-        let look = async || -> Result<(Answer, Vec<Vec<Value>>)> {
-            let answer = admin.get(CHANGES).await?;
-            let changes = answer.json()?["changes"].as_array().cloned().unwrap_or_default();
-            let of = |media: &String| {
-                let its = changes.iter().filter(|it| it["media_id"] == media.as_str());
-                let mut states: Vec<Value> = its.map(|it| it["quarantined"].clone()).collect();
-                states.dedup();
-                states
-            };
-            let states = twins.iter().map(of).collect();
-            Ok((answer, states))
-        };
-        // Where the worker alone writes them, the main process has to be told of them first.
-        let told = |(answer, states): &(Answer, Vec<Vec<Value>>)| {
-            answer.status() != 200 || states.iter().all(|states| states.last() == Some(&json!(false)))
-        };
-        let (answer, states) = eventually(look, told).await?;
-        Ok(json!({ "answer": answer.refusal(), "one": states[0], "the other": states[1] }))
-    })
 }
