@@ -77,7 +77,7 @@ struct Ground {
     live: Live,
     leg: usize,
     /// The owner and the friend of each leg until now. What somebody synchronises costs a homeserver the more, the more
-    /// rooms they are in: on a long walk nobody should be in those of all legs.
+    /// rooms they are in: on a long walk nobody should have all of what all legs write.
     people: Vec<(Person, Person)>,
     room: String,
 }
@@ -125,10 +125,11 @@ impl Ground {
     }
 
     /// A visit to what a leg wrote in this room.
-    fn visit(&self, room: &str, leg: usize, kept: &Value) -> Visit {
+    fn visit(&self, room: &str, leg: usize, release: &Version, kept: &Value) -> Visit {
         let (owner, friend) = self.people[leg].clone();
         let (room, mark) = (room.to_owned(), (leg + 1).to_string());
-        Visit { live: self.live.clone(), owner, friend, room, mark, kept: kept.clone() }
+        let written_on = release.clone();
+        Visit { live: self.live.clone(), owner, friend, room, mark, written_on, kept: kept.clone() }
     }
 }
 
@@ -223,30 +224,31 @@ impl Keeper {
         for (index, written) in self.written.iter().enumerate() {
             let part = &self.parts[written.part];
             if due(written.leg) && part.readable(live.release()).is_ok() {
-                let visit = ground.visit(&written.room, written.leg, &written.kept);
+                let visit = ground.visit(&written.room, written.leg, &written.release, &written.kept);
                 let (read, consumes) = (Arc::clone(&part.read), part.consumes);
                 readings.push(Box::pin(async move {
                     let begun = Instant::now();
                     let mut shown = act(&read, visit.clone()).await;
-                    if consumes && shown.is_ok() {
+                    // What could not be read is there to be read later.
+                    let is_consumed = consumes && shown.is_ok();
+                    if is_consumed {
                         shown = match act(&read, visit).await {
                             Ok(again) if again == json!([]) => shown,
                             Ok(again) => shown.map(|first| json!({ "first": first, "and again": again })),
                             Err(trouble) => Err(trouble),
                         };
                     }
-                    (index, shown, begun.elapsed().as_secs_f64())
+                    (index, shown, is_consumed, begun.elapsed().as_secs_f64())
                 }));
             }
         }
         let mut consumed = Vec::new();
-        for (index, shown, seconds) in all_of(readings).await {
+        for (index, shown, is_consumed, seconds) in all_of(readings).await {
             let written = &self.written[index];
             let outcome = &mut outcomes[written.part];
             outcome.readings += 1;
             outcome.seconds += seconds;
-            // What could not be read is there to be read later.
-            if self.parts[written.part].consumes && shown.is_ok() {
+            if is_consumed {
                 consumed.push(index);
             }
             match shown {
@@ -267,7 +269,7 @@ impl Keeper {
     /// Nothing is read before all is written: while another's event is being stored, a homeserver may hold back later ones.
     async fn write_anew(&mut self, ground: &Ground, outcomes: &mut [Outcome]) {
         let live = &ground.live;
-        let visit = |kept: &Value| ground.visit(&ground.room, ground.leg, kept);
+        let visit = |kept: &Value| ground.visit(&ground.room, ground.leg, live.release(), kept);
         let mut writings: Vec<BoxFuture<'static, _>> = Vec::new();
         for (index, part) in self.parts.iter().enumerate() {
             if part.available(live.release()).is_ok() {

@@ -47,7 +47,7 @@ pub(crate) enum Place {
 /// What a part does on a visit.
 pub(crate) type Action = Arc<dyn Fn(Visit) -> BoxFuture<'static, anyhow::Result<Value>> + Send + Sync>;
 
-/// One look at the estate: a part's handle to the deployment, to the people whom all parts share, and to what it wrote.
+/// One look at the estate: a part's handle to the deployment, to the people of the leg that wrote, and to what it wrote.
 #[derive(Clone, Debug)]
 pub struct Visit {
     /// The deployment on this leg.
@@ -60,6 +60,8 @@ pub struct Visit {
     pub room: String,
     /// Names the leg that writes, for names that must differ from leg to leg.
     pub mark: String,
+    /// The release that wrote, or that writes.
+    pub written_on: Version,
     /// What `write` returned; nothing while it writes.
     pub kept: Value,
 }
@@ -282,6 +284,11 @@ impl Visit {
     /// Is the release this one or a later one?
     pub fn from(&self, release: &str) -> bool {
         *self.live.release() >= release.parse().unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// Is this the release that wrote or a later one? Not after a rollback.
+    pub fn goes_on(&self) -> bool {
+        *self.live.release() >= self.written_on
     }
 
     /// Is there no background update left to be done, or none of this name?

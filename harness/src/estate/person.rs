@@ -34,7 +34,7 @@ impl Person {
         Self { client: self.client.with_token(token) }
     }
 
-    /// `@owner:hs.test`.
+    /// `@owner-1:hs.test`.
     pub fn id(&self) -> &str {
         self.client.id()
     }

@@ -18,14 +18,13 @@ pub(super) fn part() -> Part {
                 "keys": { format!("ed25519:{}", person.device()): signer.public_key() },
             }))?;
             person.post(&["keys", "upload"], json!({ "device_keys": keys })).await?;
-            let release = it.live.release().to_string();
-            Ok(json!({ "token": token, "release": release, "person": person.id(), "watcher": watcher.token() }))
+            Ok(json!({ "token": token, "person": person.id(), "watcher": watcher.token() }))
         })
         .read(|it: Visit| async move {
             let nothing = json!({ "room": { "rooms": [] }, "presence": { "limit": 0 } });
             let watcher = it.owner.with_token(&it.kept("watcher")?);
             let now = text(&watcher.sync(None, nothing.clone()).await?["next_batch"]);
-            let since = super::sync_tokens::kept_token(&it)?;
+            let since = super::sync_tokens::kept_token(&it).await?;
             let query = format!("?from={since}&to={now}");
             let changes = watcher.get(&["keys", "changes", &query]).await?;
             let synced = watcher.sync(Some(&since), nothing).await?;

@@ -31,12 +31,18 @@ pub(super) fn part() -> Part {
             let seen = it.owner.get(&["rooms", &room, "event", &said]).await?;
             // From 1.69.0 to 1.76.0 nobody can speak in a room without a level (#14942): looked for on the last of these releases,
             // or every walk that ends on one of them would show it.
-            if let Some(room) = it.kept["without"].as_str().filter(|_| !it.from("1.69.0rc1") || it.from("1.76.0rc1")) {
-                it.friend.say(room, "all the same").await?;
-            }
+            let without = match it.kept["without"].as_str() {
+                Some(room) if !it.from("1.69.0rc1") || it.from("1.76.0rc1") => {
+                    let path = ["rooms", room, "send", "m.room.message", &it.live.unique("txn")];
+                    let words = json!({ "msgtype": "m.text", "body": "all the same" });
+                    it.friend.answer(Method::PUT, &path, Some(words)).await?.status()
+                }
+                _ => 200,
+            };
             Ok(json!({
                 "levels": it.owner.get(&["rooms", &room, "state", "m.room.power_levels"]).await?,
                 "can be spoken in": seen["content"],
+                "without a level": without,
             }))
         })
         .loses("DELETE FROM current_state_events")

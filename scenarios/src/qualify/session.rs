@@ -13,18 +13,18 @@ const SESSION: &str = include_str!("session.txt");
 /// What upstream took away from clients and meant to, though no note says so: it is listed, and breaks nothing.
 struct OnPurpose {
     since: &'static str,
-    /// Any of these is in the text of the difference.
-    names: &'static [&'static str],
+    /// Where it was: how such a place ends.
+    places: &'static [&'static str],
     reference: &'static str,
 }
 
 const ON_PURPOSE: &[OnPurpose] = &[OnPurpose {
     since: "1.164.0rc1",
-    names: &[
-        ".m.rule.contains_display_name",
-        ".m.rule.contains_user_name",
-        ".m.rule.roomnotif",
-        "account_data → events → [] → content → global → content",
+    places: &[
+        " → .m.rule.contains_display_name",
+        " → .m.rule.contains_user_name",
+        " → .m.rule.roomnotif",
+        " → account_data → events → [] → content → global → content → []",
     ],
     reference: "https://github.com/element-hq/synapse/pull/20220",
 }];
@@ -167,26 +167,27 @@ fn answered_otherwise(before: &Value, now: &Value, release: &Version) -> Value {
         if status(before) == status(now) {
             let mut inner = Vec::new();
             compare(ask, before, now, &mut inner);
-            differences.extend(inner.into_iter().map(|it| (it.text, is_promised && it.takes_away)));
+            differences
+                .extend(inner.into_iter().map(|it| Difference { takes_away: is_promised && it.takes_away, ..it }));
         } else {
             let fails = status(now).as_u64().is_none_or(|status| status >= 400);
             let text = format!("{ask}: was {}, is {}", answer(before), answer(now));
-            differences.push((text, is_promised && fails));
+            differences.push(Difference { place: ask.clone(), text, takes_away: is_promised && fails });
         }
     }
-    let shown = |(text, breaks): (String, bool)| match on_purpose(&text, release) {
+    let shown = |Difference { place, text, takes_away }| match on_purpose(&place, release) {
         Some(reference) => json!(format!("{text} (meant so: {reference})")),
-        None if breaks => json!({ "breaks": text }),
+        None if takes_away => json!({ "breaks": text }),
         None => json!(text),
     };
     differences.into_iter().map(shown).collect()
 }
 
-/// Where upstream says that a difference is meant.
-fn on_purpose(text: &str, release: &Version) -> Option<&'static str> {
+/// Where upstream says that a difference at this place is meant.
+fn on_purpose(place: &str, release: &Version) -> Option<&'static str> {
     let is_it = |one: &&OnPurpose| {
         let since: Version = one.since.parse().expect("a constant version");
-        *release >= since && one.names.iter().any(|name| text.contains(name))
+        *release >= since && one.places.iter().any(|end| place.ends_with(end))
     };
     ON_PURPOSE.iter().find(is_it).map(|one| one.reference)
 }
@@ -332,6 +333,7 @@ fn is_kind(shape: &Value) -> bool {
 
 /// One thing that is otherwise.
 struct Difference {
+    place: String,
     text: String,
     /// Is something gone, or of another kind?
     takes_away: bool,
@@ -352,19 +354,24 @@ fn compare(place: &str, before: &Value, now: &Value, differences: &mut Vec<Diffe
             (Some(_), Some(_)) => is_kind(before) && is_kind(now) && before != "nothing" && now != "nothing",
             _ => before != "null" && now != "null",
         };
-        differences.push(Difference { text: format!("{place}: was {before}, is {now}"), takes_away });
+        let text = format!("{place}: was {before}, is {now}");
+        differences.push(Difference { place: place.to_owned(), text, takes_away });
         return;
     };
     let within = |key: &str| if place.is_empty() { key.to_owned() } else { format!("{place} → {key}") };
     let keys: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
     for key in keys {
-        let mut tell = |text, takes_away| differences.push(Difference { text, takes_away });
-        match (old.get(key), new.get(key)) {
-            (Some(before), Some(now)) => compare(&within(key), before, now, differences),
-            (Some(before), None) => tell(format!("{} is gone (was {before})", within(key)), !is_unstable(key)),
-            (None, Some(now)) => tell(format!("{} is new ({now})", within(key)), false),
-            (None, None) => {}
-        }
+        let place = within(key);
+        let (text, takes_away) = match (old.get(key), new.get(key)) {
+            (Some(before), Some(now)) => {
+                compare(&place, before, now, differences);
+                continue;
+            }
+            (Some(before), None) => (format!("{place} is gone (was {before})"), !is_unstable(key)),
+            (None, Some(now)) => (format!("{place} is new ({now})"), false),
+            (None, None) => continue,
+        };
+        differences.push(Difference { place, text, takes_away });
     }
 }
 
@@ -430,12 +437,14 @@ mod tests {
     #[test]
     fn what_is_taken_away_on_purpose_breaks_nothing_from_then_on() {
         let rules = |rules: Value| json!({ "alice GET /pushrules/": { "answers": { "status": 200 }, "body": rules } });
-        let (before, now) = (rules(json!({ ".m.rule.roomnotif": {}, ".m.rule.other": {} })), rules(json!({})));
-        let breaks = |release: &str| {
-            let seen = answered_otherwise(&before, &now, &release.parse().unwrap());
+        let before = rules(json!({ "override": { ".m.rule.roomnotif": {}, ".m.rule.other": {} } }));
+        let breaks = |release: &str, now: Value| {
+            let seen = answered_otherwise(&before, &rules(now), &release.parse().unwrap());
             seen.as_array().unwrap().iter().filter(|it| it["breaks"].is_string()).count()
         };
-        assert_eq!((breaks("1.163.2"), breaks("1.164.0rc3")), (2, 1));
+        let without_rules = json!({ "override": {} });
+        assert_eq!((breaks("1.163.2", without_rules.clone()), breaks("1.164.0rc3", without_rules)), (2, 1));
+        assert_eq!(breaks("1.164.0rc3", json!({})), 1);
     }
 
     #[test]
