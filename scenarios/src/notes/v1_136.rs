@@ -144,14 +144,8 @@ async fn times(hs: &Live, metric: &str) -> Result<Value> {
 /// Upstream: PR 18520.
 fn authentication_service() -> Scenario {
     let gone = || refusal(404, "M_UNRECOGNIZED", "Unrecognized request");
-    let both = "Error in configuration at 'experimental.msc3861': Experimental MSC3861 was replaced by Matrix Authentication \
-                Service.Please disable MSC3861 or disable Matrix Authentication Service.";
-    let passwords = "Error in configuration at 'password_config.enabled': Password auth cannot be enabled when OAuth \
-                     delegation is enabled";
     let (provision, stranger, token) =
         ("a user whom the service makes", "a user whom somebody else makes", "whom a session's token is for");
-    let registration = "Error in configuration at 'enable_registration': Registration cannot be enabled when OAuth delegation is \
-                        enabled";
     let (login, keys, metadata, asked, accounts) = (
         "ways to log in",
         "what is said of the homeserver's keys",
@@ -174,7 +168,7 @@ fn authentication_service() -> Scenario {
     Scenario::for_note("Stable integration with Matrix Authentication Service")
         .hop("1.135.0", "1.136.0")
         .variant("the stable section", |it| {
-            mas::beside(it)
+            let stable = mas::beside(it)
                 .alone("others are told of the service in another way")
                 .config(mas::by_section())
                 .fact(provision, makes())
@@ -204,27 +198,8 @@ fn authentication_service() -> Scenario {
                 .fact(keys, get("/_synapse/jwks").refusal())
                 .always(gone())
                 .fact("start", start())
-                .always(started())
-                .step("the secret in a file of its own", |it| {
-                    let section =
-                        json!({ "enabled": true, "endpoint": "http://mas:8080", "secret_path": "/data/mas-secret" });
-                    it.file("mas-secret", "secret")
-                        .unset("matrix_authentication_service")
-                        .reconfigure(json!({ "matrix_authentication_service": section }))
-                })
-                .step("passwords beside it", |it| {
-                    it.reconfigure(json!({ "password_config": { "enabled": true } })).now("start", refused(passwords))
-                })
-                .step("open registration beside it", |it| {
-                    it.reconfigure(json!({ "password_config": { "enabled": false }, "enable_registration": true }))
-                        .now("start", refused(registration))
-                })
-                .step("the experimental section beside it", |it| {
-                    it.reconfigure(json!({ "enable_registration": false }))
-                        .reconfigure(mas::by_msc3861())
-                        .now("start", refused(both))
-                        .now_since("1.157.0", "start", refused("experimental_features.msc3861 was removed."))
-                })
+                .always(started());
+            written_otherwise(stable)
         })
         .variant("the stable section, switched off", |it| {
             let off = json!({ "enabled": false, "endpoint": "http://mas:8080", "secret": "secret" });
@@ -262,6 +237,36 @@ fn authentication_service() -> Scenario {
                         .now(asked, bearer())
                         .now(keys, gone())
                 })
+        })
+}
+
+/// The stable section with its secret elsewhere, and beside what it refuses.
+fn written_otherwise(stable: Scenario) -> Scenario {
+    let both = "Error in configuration at 'experimental.msc3861': Experimental MSC3861 was replaced by Matrix Authentication \
+                Service.Please disable MSC3861 or disable Matrix Authentication Service.";
+    let passwords = "Error in configuration at 'password_config.enabled': Password auth cannot be enabled when OAuth \
+                     delegation is enabled";
+    let registration = "Error in configuration at 'enable_registration': Registration cannot be enabled when OAuth delegation is \
+                        enabled";
+    stable
+        .step("the secret in a file of its own", |it| {
+            let section = json!({ "enabled": true, "endpoint": "http://mas:8080", "secret_path": "/data/mas-secret" });
+            it.file("mas-secret", "secret")
+                .unset("matrix_authentication_service")
+                .reconfigure(json!({ "matrix_authentication_service": section }))
+        })
+        .step("passwords beside it", |it| {
+            it.reconfigure(json!({ "password_config": { "enabled": true } })).now("start", refused(passwords))
+        })
+        .step("open registration beside it", |it| {
+            it.reconfigure(json!({ "password_config": { "enabled": false }, "enable_registration": true }))
+                .now("start", refused(registration))
+        })
+        .step("the experimental section beside it", |it| {
+            it.reconfigure(json!({ "enable_registration": false }))
+                .reconfigure(mas::by_msc3861())
+                .now("start", refused(both))
+                .now_since("1.157.0", "start", refused("experimental_features.msc3861 was removed."))
         })
 }
 
