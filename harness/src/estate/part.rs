@@ -283,7 +283,12 @@ impl Visit {
 
     /// Is the release this one or a later one?
     pub fn from(&self, release: &str) -> bool {
-        *self.live.release() >= release.parse().unwrap_or_else(|error| panic!("{error}"))
+        is_from(self.live.release(), release)
+    }
+
+    /// Was the release that wrote this one or a later one?
+    pub fn written_from(&self, release: &str) -> bool {
+        is_from(&self.written_on, release)
     }
 
     /// Is this the release that wrote or a later one? Not after a rollback.
@@ -296,4 +301,8 @@ impl Visit {
         let left = self.live.sql("SELECT update_name FROM background_updates").await?;
         Ok(!left.iter().any(|row| name.is_none_or(|name| row["update_name"] == name)))
     }
+}
+
+fn is_from(release: &Version, first: &str) -> bool {
+    *release >= first.parse().unwrap_or_else(|error| panic!("{error}"))
 }

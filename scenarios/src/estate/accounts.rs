@@ -39,7 +39,6 @@ pub(super) fn part() -> Part {
             }
             Ok(json!({
                 "full": full, "head": head, "gone": gone, "password": password, "long": long, "long password": long_password,
-                "is known elsewhere": it.from("1.60.0"),
             }))
         })
         .read(|it: Visit| async move {
@@ -55,7 +54,7 @@ pub(super) fn part() -> Part {
                     "deactivated": seen["deactivated"] == true || seen["deactivated"] == 1,
                     "addresses": list(&seen["threepids"]).iter().map(address).collect::<Value>(),
                 });
-                if who == "full" && it.kept["is known elsewhere"] == true {
+                if who == "full" && it.written_from("1.60.0") {
                     let name = |one: &Value| json!([one["auth_provider"], one["external_id"]]);
                     shown[who]["elsewhere"] = list(&seen["external_ids"]).iter().map(name).collect();
                 }

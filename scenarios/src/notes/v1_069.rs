@@ -53,10 +53,7 @@ fn short_term_login_token_deprecated() -> Scenario {
         .config(login_tokens::modules())
         .module("late", &late_module())
         .config(json!({ "modules": [{ "module": "late.Tokens", "config": {} }] }))
-        .module(
-            "default",
-            &login_tokens::MODULE.replace(", duration_in_ms=3600000", "").replace("/client/token", "/client/default"),
-        )
+        .module("default", &module_at("default", ""))
         .config(json!({ "modules": [{ "module": "default.Tokens", "config": {} }] }))
         .fact("create_login_token", login_tokens::used("create_login_token"))
         .changes(login_tokens::unknown(), login_tokens::logs_in())
@@ -74,7 +71,13 @@ fn short_term_login_token_deprecated() -> Scenario {
 
 /// A module whose tokens are made too late to be good for anything.
 pub(crate) fn late_module() -> String {
-    login_tokens::MODULE.replace("3600000", "-1000").replace("/client/token", "/client/late")
+    module_at("late", ", duration_in_ms=-1000")
+}
+
+/// The module with another path, and another argument for how long its tokens hold.
+fn module_at(path: &str, duration: &str) -> String {
+    let module = login_tokens::MODULE.replace(", duration_in_ms=3600000", duration);
+    module.replace("/client/token", &format!("/client/{path}"))
 }
 
 /// Who a token of [`late_module`] logs in.

@@ -108,18 +108,9 @@ fn account_data_replication_streams() -> Scenario {
             let (alice, bob) = (hs.user("alice").await?, hs.user("bob").await?);
             let room = alice.room("devices", &json!({ "preset": "public_chat" })).await?;
             bob.join(&room).await?;
-            let found = |answer: &Value| {
-                let changed = answer["device_lists"]["changed"].as_array().cloned().unwrap_or_default();
-                changed.iter().any(|user| user == bob.id()).then(|| json!("told"))
-            };
-            let login = json!({
-                "type": "m.login.password",
-                "identifier": { "type": "m.id.user", "user": bob.id() },
-                "password": bob.password(),
-            });
-            sync::told(&alice, "worker", hs.anonymous().post("/_matrix/client/v3/login", &login), found)
-                .await
-                .map(|told| json!(told))
+            let login = by_password(&bob);
+            let deed = hs.anonymous().post("/_matrix/client/v3/login", &login);
+            sync::told(&alice, "worker", deed, |answer| changes_of(&bob, answer)).await.map(|told| json!(told))
         })
         .changes("told", Value::Null)
         .fact(signed, signature())
@@ -146,12 +137,23 @@ fn signature() -> Probe {
         let (_, _, users) = cross_signing_keys(&alice).await?;
         let (master, name, _) = cross_signing_keys(&bob).await?;
         let signed = json!({ bob.id(): { name: users.sign(&master)? } });
-        let found = |answer: &Value| {
-            let changed = answer["device_lists"]["changed"].as_array().cloned().unwrap_or_default();
-            changed.iter().any(|user| user == bob.id()).then(|| json!("told"))
-        };
         let deed = alice.post("/_matrix/client/v3/keys/signatures/upload", &signed);
-        sync::told(&alice, "worker", deed, found).await.map(|told| json!(told))
+        sync::told(&alice, "worker", deed, |answer| changes_of(&bob, answer)).await.map(|told| json!(told))
+    })
+}
+
+/// Does an answer to who synchronises tell of changes to somebody's devices or keys?
+fn changes_of(person: &Client, answer: &Value) -> Option<Value> {
+    let changed = answer["device_lists"]["changed"].as_array()?;
+    changed.iter().any(|user| user == person.id()).then(|| json!("told"))
+}
+
+/// By their password, somebody says who they are.
+fn by_password(person: &Client) -> Value {
+    json!({
+        "type": "m.login.password",
+        "identifier": { "type": "m.id.user", "user": person.id() },
+        "password": person.password(),
     })
 }
 
@@ -164,13 +166,8 @@ async fn cross_signing_keys(person: &Client) -> Result<(Value, String, Signer)> 
     };
     let (master, users) = (Signer::named_by_key(id)?, Signer::named_by_key(id)?);
     let master_key = key("master", &master.public_key());
-    let password = json!({
-        "type": "m.login.password",
-        "identifier": { "type": "m.id.user", "user": id },
-        "password": person.password(),
-    });
     let keys = json!({
-        "auth": password,
+        "auth": by_password(person),
         "master_key": master_key,
         "user_signing_key": master.sign(&key("user_signing", &users.public_key()))?,
     });

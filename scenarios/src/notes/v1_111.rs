@@ -1,8 +1,8 @@
 //! Synapse 1.111.0.
 
-use harness::prelude::*;
+use harness::{Method, prelude::*};
 
-use crate::kit::federation::signed_at;
+use crate::kit::federation::signed_by;
 
 notes!("1.111.0": authenticated_media_on_worker);
 
@@ -65,7 +65,7 @@ fn authenticated_media_on_worker() -> Scenario {
                     let media = hs.user("alice").await?.at("media")?;
                     let uri = media.upload("a.txt", "text/plain", b"kept").await?;
                     let path = uri.replace("mxc://hs.test/", "/_matrix/federation/v1/media/download/");
-                    let answer = signed_at(&hs, "media", &path).await?;
+                    let answer = signed_by(&hs, harness::SERVER_NAME, "media", Method::GET, &path).await?;
                     let kind = answer.header("content-type").and_then(|kind| kind.split(';').next());
                     Ok(json!({ "status": answer.status(), "kind": kind, "kept": answer.text().contains("kept") }))
                 })
