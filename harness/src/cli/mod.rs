@@ -89,7 +89,7 @@ struct Cli {
     #[arg(long, conflicts_with = "control", help_heading = "Run")]
     mutants: bool,
 
-    /// Walk all variants of a note on both databases, also those that differ only in configuration.
+    /// Walk all variants of a note on both databases, also what no database sees.
     #[arg(long, help_heading = "Run")]
     every_variant: bool,
 

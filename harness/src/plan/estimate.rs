@@ -6,11 +6,11 @@ use super::Plan;
 use crate::estate::Size;
 
 /// How many seconds one core is busy with a leg of a scenario: a start, its facts, its stop.
-const LEG: usize = 3;
+const LEG: usize = 4;
 /// With a leg whose estate has all parts.
 const RICH_LEG: usize = 50;
 /// With an image that is built here.
-const IMAGE: usize = 7;
+const IMAGE: usize = 8;
 /// The layer of an image, in megabytes.
 const LAYER: usize = 35;
 /// Below this nobody wants to know.

@@ -300,7 +300,8 @@ impl Plan {
     pub(crate) fn rerun(&self, trial: &Trial) -> String {
         // A qualification's paths are its own business: their names say which.
         let Some(line) = trial.scenario.line.as_ref().filter(|_| trial.scenario.area.is_none()) else {
-            let words = self.options.iter().map(String::as_str).chain(["--exact", &trial.name]);
+            let asked = trial.is_ignored().then_some("--include-ignored");
+            let words = self.options.iter().map(String::as_str).chain(asked).chain(["--exact", &trial.name]);
             return format!("cargo test --test upgrades -- {}", words.map(quoted).collect::<Vec<_>>().join(" "));
         };
         // Instead of all the paths of this run.
@@ -527,6 +528,21 @@ mod tests {
     }
 
     #[test]
+    fn what_no_database_sees_is_walked_on_one() {
+        let plain = on_hop("plain").fact("page", get("/")).changes(json!(1), json!(2)).named("1.53.0", "plain");
+        let two = plain.clone().variant("one", |it| it).variant("other", |it| it);
+        let usual = |scenario: &Scenario| -> Vec<Database> {
+            let trials = trials(std::slice::from_ref(scenario));
+            trials.iter().filter(|trial| !trial.is_ignored()).map(|trial| trial.database).collect()
+        };
+        assert_eq!(usual(&plain), [Database::Postgres]);
+        assert_eq!(usual(&plain.clone().only_on(Database::Sqlite)), [Database::Sqlite]);
+        assert_eq!(usual(&plain.on_both()), Database::ALL);
+        assert_eq!(usual(&two), [Database::Sqlite]);
+        assert_eq!(usual(&two.every_variant()), Database::ALL);
+    }
+
+    #[test]
     fn configurations_are_walked_on_the_first_database() {
         let plain = on_hop("configured")
             .fact("page", get("/"))
@@ -631,12 +647,15 @@ mod tests {
     #[test]
     fn a_rerun_repeats_what_changes_a_trial() {
         let options = ["--image", "1.53.0=fork:1", "--path", "sqlite: 1.52.0 > 1.53.0"].map(str::to_owned);
-        let plan = plan(&[on_hop("there_and_back")]).run_with(options.to_vec());
-        assert_eq!(
-            plan.rerun(&plan.trials[0]),
-            "cargo test --test upgrades -- --image '1.53.0=fork:1' --path 'sqlite: 1.52.0 > 1.53.0' \
-             --exact v1_53_0::there_and_back::sqlite"
-        );
+        let plan = plan(&[on_hop("there_and_back").on_both(), on_hop("elsewhere")]).run_with(options.to_vec());
+        let again = |asked: &str, name: &str| {
+            format!(
+                "cargo test --test upgrades -- --image '1.53.0=fork:1' --path 'sqlite: 1.52.0 > 1.53.0' \
+                 {asked}--exact v1_53_0::{name}::sqlite"
+            )
+        };
+        assert_eq!(plan.rerun(&plan.trials[0]), again("", "there_and_back"));
+        assert_eq!(plan.rerun(&plan.trials[1]), again("--include-ignored ", "elsewhere"));
     }
 
     #[test]

@@ -45,6 +45,8 @@ pub struct Scenario {
     pub(crate) release: Version,
     pub(crate) heading: String,
     pub(crate) databases: Vec<Database>,
+    /// Does it walk on each of them without being asked?
+    pub(crate) on_both: bool,
     /// Does every variant walk on each of them?
     pub(crate) every_variant: bool,
     pub(crate) variants: Vec<Variant>,
@@ -281,6 +283,7 @@ impl Scenario {
             release: version("0.0"),
             heading: heading.to_owned(),
             databases: Database::ALL.to_vec(),
+            on_both: false,
             every_variant: false,
             variants: vec![Variant::new("")],
             disagreements: Vec::new(),
@@ -300,6 +303,7 @@ impl Scenario {
             .named(to, "survival")
             .hop(from, to)
             .invariant("what users own is the same before and after")
+            .on_both()
             .rich_estate();
         scenario.is_survival = true;
         scenario
@@ -311,6 +315,7 @@ impl Scenario {
             .named(release, "coverage")
             .edit(|variant| variant.legs.push(Leg::on(version(release))))
             .invariant("every table is filled by a part, or has its reason")
+            .on_both()
             .rich_estate();
         scenario.is_survival = true;
         scenario
@@ -323,6 +328,7 @@ impl Scenario {
         let mut scenario = Self::for_note("A loss is noticed")
             .named(release, &format!("control {}", part.name()))
             .hop(release, release)
+            .on_both()
             .titled("after the loss")
             .act(move |live| lost.clone().lose(live))
             .health(&row, expect::not("as before"))
@@ -366,17 +372,33 @@ impl Scenario {
         self
     }
 
-    /// Its variants differ in what the database does or holds, so each of them walks on both. (Most differ in configuration, which
-    /// no database sees: there the second database has the first of them that shows the change.)
+    /// The note is about what the database does or holds, so it walks on both. (Most are about what no database sees: those
+    /// walk on one, and on the other when they are asked for.)
+    #[must_use]
+    pub fn on_both(mut self) -> Self {
+        self.on_both = true;
+        self
+    }
+
+    /// So are its variants, so each of them walks on both. (Most differ in configuration: there the second database has the
+    /// first of them that shows the change.)
     #[must_use]
     pub fn every_variant(mut self) -> Self {
         self.every_variant = true;
-        self
+        self.on_both()
+    }
+
+    /// Does it walk on this one of its databases without being asked? Where there are variants, that is where all of them
+    /// walk; else PostgreSQL, which most people run.
+    fn walks_on(&self, database: Database) -> bool {
+        let usual = if self.running().len() > 1 { self.databases.first() } else { self.databases.last() };
+        self.on_both || usual == Some(&database)
     }
 
     /// The scenario as it is on one of its databases.
     pub(crate) fn on(&self, database: Database) -> Self {
         let mut here = self.clone();
+        here.ignored |= !self.walks_on(database);
         if !self.every_variant && self.databases.first() != Some(&database) {
             let running = self.running();
             let shows = running.iter().find(|variant| variant.changing(database).next().is_some());

@@ -549,6 +549,7 @@ fn rollback_to_1_3_1() -> Scenario {
     let new =
         list(&["room_stats_current", "room_stats_historical", "stats_incremental_position", "user_stats_current"]);
     Scenario::for_note("Rolling back to v1.3.1")
+        .on_both()
         .hop("1.3.1", "1.4.0")
         .log_error("stats.notify_new_event|stats_stream_pos")
         .fact(present, sql(per_database(format!("{tables}{names}"), format!("{postgres}{names}"))))

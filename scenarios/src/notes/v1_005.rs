@@ -26,6 +26,7 @@ fn devices_migration() -> Scenario {
         (65, "65/03remove_hidden_devices_from_device_inbox.sql"),
     );
     Scenario::for_note("Upgrading to v1.5.0")
+        .on_both()
         .hop("1.4.1", "1.5.0")
         .seed(move |hs| async move {
             hs.user("alice").await?;

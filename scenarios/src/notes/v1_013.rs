@@ -333,6 +333,7 @@ fn rollback_to_1_12() -> Scenario {
         json!({ "status": 200, "body": body })
     };
     Scenario::for_note("Rolling back to v1.12.4 after a failed upgrade")
+        .on_both()
         .hop("1.12.4", "1.13.0")
         .fact("start", start())
         .always(started())

@@ -29,6 +29,7 @@ fn outbound_device_lists() -> Scenario {
     );
     let update = "SELECT version, file FROM applied_schema_deltas WHERE file LIKE '%dlols_unique_idx%'";
     Scenario::for_note("Upgrading to v1.14.0")
+        .on_both()
         .hop("1.13.0", "1.14.0")
         .seed(move |hs| async move { hs.execute(seeded).await })
         .fact("what was last sent", sql(rows))

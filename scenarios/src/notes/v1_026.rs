@@ -42,6 +42,7 @@ fn rollback_to_1_25() -> Scenario {
          INSERT INTO account_data_max_stream_id (stream_id) SELECT COALESCE(MAX(stream_id), 1) FROM ({stream_ids}) AS ids;"
     );
     Scenario::for_note("Rolling back to v1.25.0 after a failed upgrade")
+        .on_both()
         .disagreement(
             "five steps lead back to 1.25.0",
             "1.25.0 does not start after them: 59/04drop_account_data.sql has dropped account_data_max_stream_id, which \

@@ -20,6 +20,7 @@ fn old_platforms() -> Scenario {
         )
     };
     Scenario::for_note("Dropping support for old Python, Postgres and SQLite versions")
+        .on_both()
         .disagreement(
             "1.32.0 requires Python 3.6",
             "only pip says so; once installed, 1.32.0 runs under an interpreter that calls itself 3.5, and 1.33.0 does not",

@@ -21,6 +21,7 @@ fn account_validity_templates() -> Scenario {
     let renewed = || page(200, contains("Your account has been successfully renewed."));
     let renewed_until = || page(200, contains("successfully renewed and is valid until {day}."));
     Scenario::for_note("Account Validity HTML templates can now display a user's expiration date")
+        .on_both()
         .hop("1.32.2", "1.33.0")
         .mail()
         .config(json!({ "account_validity": { "enabled": true, "period": "6w", "renew_at": "1w" } }))

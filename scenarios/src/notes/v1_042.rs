@@ -239,6 +239,7 @@ async fn registration(hs: &Live) -> Result<String> {
 fn stale_email_pushers() -> Scenario {
     let deltas = "SELECT file FROM applied_schema_deltas WHERE file LIKE '%delete_unlinked_email_pushers%'";
     Scenario::for_note("Removal of out-of-date email pushers")
+        .on_both()
         .hop("1.41.1", "1.42.0")
         .mail()
         .config(json!({ "email": { "enable_notifs": true } }))

@@ -13,6 +13,7 @@ fn groups_removed() -> Scenario {
     let rows = |table: &str| sql(format!("SELECT group_id FROM {table} WHERE group_id = '{{group}}'"));
     let kept = || json!([{ "group_id": "{group}" }]);
     Scenario::for_note("Removal of deprecated community/groups")
+        .on_both()
         .hop("1.60.0", "1.61.0")
         .config(groups::enabled())
         .seed(groups::found)

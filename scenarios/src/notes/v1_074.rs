@@ -105,6 +105,7 @@ fn user_directory_rebuild() -> Scenario {
         "populate_user_directory_cleanup",
     ]);
     Scenario::for_note("User directory rebuild")
+        .on_both()
         .hop("1.73.0", "1.74.0")
         .config(json!({ "user_directory": { "enabled": true, "search_all_users": true } }))
         .seed(|hs| async move {

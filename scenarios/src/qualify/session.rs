@@ -53,6 +53,7 @@ enum Keeps {
 /// The differences that the candidate shows in each section of the session, and in its metrics.
 pub(super) fn answers(against: &str, candidate: &str) -> Scenario {
     let scenario = Scenario::for_note("What changed without a note")
+        .on_both()
         .hop(against, candidate)
         .invariant("what is otherwise is listed")
         .alone("it asks for whatever there is")
