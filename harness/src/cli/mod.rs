@@ -230,6 +230,8 @@ impl Cli {
         let table = table.with(&self.images.further);
         if self.every_variant {
             suite.scenarios = suite.scenarios.into_iter().map(Scenario::every_variant).collect();
+        } else if self.is_plain() {
+            suite.scenarios = suite.scenarios.into_iter().map(Scenario::in_short).collect();
         }
         if let Some(candidate) = &candidate {
             suite.scenarios = qualify::scenarios(candidate, &table, &suite.scenarios, &suite.qualification);
@@ -348,6 +350,12 @@ impl Cli {
         Ok(())
     }
 
+    /// Is it the plain command, for which each note is one of a hundred, and must not take long?
+    fn is_plain(&self) -> bool {
+        let asks = self.libtest.filter.is_some() || self.libtest.include_ignored || self.libtest.ignored;
+        !asks && !self.control && !self.mutants && self.qualify.is_none()
+    }
+
     /// What a reader of the verdict should know of the run's arguments.
     fn remarks(&self, plan: &Plan) -> Vec<String> {
         let wanted = plan.wanted();
@@ -355,6 +363,10 @@ impl Cli {
         let mut remarks: Vec<String> = unused
             .map(|given| format!("no trial of this run uses {given}: the image given for it is not looked at"))
             .collect();
+        if self.is_plain() && !self.every_variant && plan.trials.iter().any(|trial| trial.scenario.in_short) {
+            let all = "name a note, or say --every-variant, to walk them all";
+            remarks.push(format!("of variants in configuration each note has one: {all}"));
+        }
         if let (true, Some(shard)) = (plan.trials.is_empty(), self.shard) {
             remarks.push(format!("shard {shard} has none of the trials that were selected"));
         }

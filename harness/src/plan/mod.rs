@@ -94,6 +94,8 @@ pub(crate) struct Walk {
     pub(crate) legs: Vec<Leg>,
     pub(crate) riders: Vec<RiderPlan>,
     pub(crate) from_scratch: bool,
+    /// Do others begin with the same data, so that it is worth keeping?
+    pub(crate) shares_first_data: bool,
     pub(crate) estate: Option<Size>,
     pub(crate) control: bool,
     /// This release's code is patched.
@@ -241,6 +243,15 @@ impl Plan {
                 None => walks.push(walk),
             }
         }
+        let first_data = |walk: &Walk| {
+            let deployment = &walk.deployment;
+            (walk.database, deployment.suite, deployment.postgres, walk.legs[0].release.clone())
+        };
+        let begin: Vec<_> = walks.iter().filter(|walk| !walk.from_scratch).map(first_data).collect();
+        for walk in &mut walks {
+            let mine = first_data(walk);
+            walk.shares_first_data = begin.iter().filter(|other| **other == mine).count() > 1;
+        }
         walks.sort_by_key(|walk| {
             let waits = |rider: &RiderPlan| trials[rider.trial].variant(rider.variant).waits.is_some();
             let legs = walk.riders.iter().map(|rider| trials[rider.trial].legs()).min();
@@ -380,6 +391,7 @@ impl Walk {
             legs: variant.legs.clone(),
             riders: vec![rider],
             from_scratch: variant.from_scratch,
+            shares_first_data: false,
             estate: match variant.without_estate {
                 Some(_) => None,
                 None => Some(variant.estate.clone()),
@@ -556,6 +568,10 @@ mod tests {
         };
         let all = ["the same on both", "another", "a third"].map(str::to_owned).to_vec();
         assert_eq!(walked(&plain), [(Database::Sqlite, all.clone()), (Database::Postgres, vec!["another".to_owned()])]);
+        let short = plain.clone().in_short();
+        let another = vec!["another".to_owned()];
+        assert_eq!(walked(&short), [(Database::Sqlite, another.clone()), (Database::Postgres, another)]);
+        assert_eq!(walked(&short.every_variant()), walked(&plain.clone().every_variant()));
         let data = plain.clone().every_variant();
         assert_eq!(walked(&data), [(Database::Sqlite, all.clone()), (Database::Postgres, all)]);
     }

@@ -365,7 +365,8 @@ mod tests {
             holds: |name| !name.contains("unseen"),
             refusals: Vec::new(),
             questions: |against, candidate| {
-                let question = Scenario::for_note("What changed").on_both().hop(against, candidate).invariant("it is listed");
+                let question =
+                    Scenario::for_note("What changed").on_both().hop(against, candidate).invariant("it is listed");
                 vec![("changes", question.named(candidate, "answers"))]
             },
             announced: |_, _| Vec::new(),

@@ -49,6 +49,8 @@ pub struct Scenario {
     pub(crate) on_both: bool,
     /// Does every variant walk on each of them?
     pub(crate) every_variant: bool,
+    /// Is the first variant that shows the change enough everywhere?
+    pub(crate) in_short: bool,
     pub(crate) variants: Vec<Variant>,
     pub(crate) disagreements: Vec<Disagreement>,
     pub(crate) invariant: Option<String>,
@@ -285,6 +287,7 @@ impl Scenario {
             databases: Database::ALL.to_vec(),
             on_both: false,
             every_variant: false,
+            in_short: false,
             variants: vec![Variant::new("")],
             disagreements: Vec::new(),
             invariant: None,
@@ -395,11 +398,18 @@ impl Scenario {
         self.on_both || usual == Some(&database)
     }
 
+    /// Where its variants differ in configuration, the first of them that shows the change will do.
+    pub(crate) fn in_short(mut self) -> Self {
+        self.in_short = true;
+        self
+    }
+
     /// The scenario as it is on one of its databases.
     pub(crate) fn on(&self, database: Database) -> Self {
         let mut here = self.clone();
         here.ignored |= !self.walks_on(database);
-        if !self.every_variant && self.databases.first() != Some(&database) {
+        let is_short = self.in_short || self.databases.first() != Some(&database);
+        if !self.every_variant && is_short {
             let running = self.running();
             let shows = running.iter().find(|variant| variant.changing(database).next().is_some());
             here.variants = vec![shows.unwrap_or(&running[0]).clone()];
