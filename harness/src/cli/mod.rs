@@ -230,8 +230,6 @@ impl Cli {
         let table = table.with(&self.images.further);
         if self.every_variant {
             suite.scenarios = suite.scenarios.into_iter().map(Scenario::every_variant).collect();
-        } else if self.is_plain() {
-            suite.scenarios = suite.scenarios.into_iter().map(Scenario::in_short).collect();
         }
         if let Some(candidate) = &candidate {
             suite.scenarios = qualify::scenarios(candidate, &table, &suite.scenarios, &suite.qualification);
@@ -278,7 +276,12 @@ impl Cli {
             let _ = libtest_mimic::run(&self.libtest, listed);
             return Ok(ExitCode::SUCCESS);
         }
-        let selected: Vec<Trial> = trials.iter().filter(|trial| self.selects(trial)).cloned().collect();
+        let selected = trials.iter().filter(|trial| earlier.is_some() || self.selects(trial)).cloned();
+        let selected: Vec<Trial> = if self.is_plain() && earlier.is_none() {
+            selected.map(Trial::in_short).collect()
+        } else {
+            selected.collect()
+        };
         if !all.iter().any(|trial| self.matches(&trial.name)) {
             let filter = self.libtest.filter.as_deref().unwrap_or("");
             return Err(usage(format!(
@@ -353,7 +356,14 @@ impl Cli {
     /// Is it the plain command, for which each note is one of a hundred, and must not take long?
     fn is_plain(&self) -> bool {
         let asks = self.libtest.filter.is_some() || self.libtest.include_ignored || self.libtest.ignored;
-        !asks && !self.control && !self.mutants && self.qualify.is_none()
+        self.walks_notes() && !asks && !self.every_variant && !self.control
+    }
+
+    /// Are its trials the suite's own, as they are?
+    fn walks_notes(&self) -> bool {
+        let has_paths = !(self.paths.is_empty() && self.hops.is_empty() && self.seeds.is_empty());
+        let on_one = self.coverage.is_some() || self.control_estate.is_some() || self.qualify.is_some();
+        !has_paths && !on_one && !self.mutants
     }
 
     /// What a reader of the verdict should know of the run's arguments.
@@ -363,9 +373,12 @@ impl Cli {
         let mut remarks: Vec<String> = unused
             .map(|given| format!("no trial of this run uses {given}: the image given for it is not looked at"))
             .collect();
-        if self.is_plain() && !self.every_variant && plan.trials.iter().any(|trial| trial.scenario.in_short) {
-            let all = "name a note, or say --every-variant, to walk them all";
-            remarks.push(format!("of variants in configuration each note has one: {all}"));
+        if self.is_plain() {
+            let all = "name a note, or say --every-variant, to walk all";
+            remarks.push(format!("of configurations each note has the first that shows its change: {all}"));
+        }
+        if let (true, Some(name)) = (plan.trials.is_empty(), &self.libtest.filter) {
+            remarks.push(format!("what matches `{name}` is walked when it is asked for: --include-ignored"));
         }
         if let (true, Some(shard)) = (plan.trials.is_empty(), self.shard) {
             remarks.push(format!("shard {shard} has none of the trials that were selected"));
@@ -396,11 +409,8 @@ impl Cli {
             .build()
             .map_err(|error| Stop { code: ERRORED, message: format!("no runtime: {error}") })?;
         let root = self.evidence.clone().unwrap_or_else(default_root);
-        let has_paths = !(self.paths.is_empty() && self.hops.is_empty() && self.seeds.is_empty());
-        let of_own = has_paths || self.mutants || self.coverage.is_some() || self.control_estate.is_some();
-        let of_own = of_own || self.qualify.is_some();
         // What is usually ignored may be what needs a tolerance.
-        let whole = plan.trials.len() == all.len() && self.shard.is_none() && !of_own && !self.control;
+        let whole = plan.trials.len() == all.len() && self.shard.is_none() && self.walks_notes() && !self.control;
         let whole = whole && earlier.is_none();
         let prepared =
             runtime.block_on(self.prepare(&plan, suite.ledger, &root, tolerances.clone(), suite.estate, earlier));

@@ -120,18 +120,6 @@ impl Fixtures {
         .map_err(anyhow::Error::msg)
     }
 
-    /// The release's fixture, if it is there.
-    pub(crate) fn kept(
-        &self,
-        release: &Version,
-        image: &Image,
-        server: Option<&Arc<postgres::Server>>,
-    ) -> Option<Fixture> {
-        let key = Self::key(release, &image.id, server.map(|server| server.version.as_str()));
-        let fixture = Fixture { path: self.directory.join(&key), key };
-        fixture.path.exists().then_some(fixture)
-    }
-
     fn key(release: &Version, image: &str, postgres: Option<&str>) -> String {
         let mut hash = Sha256::new();
         hash.update(FORMAT.to_le_bytes());

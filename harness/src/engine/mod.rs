@@ -165,38 +165,22 @@ impl Engine {
             .map_err(anyhow::Error::msg)
     }
 
-    /// The database that a walk starts on, unless it starts on none. One that nobody else starts on is not worth making.
+    /// The database that a walk starts on, unless it starts on none.
     pub(crate) async fn fixture(&self, walk: &Walk) -> anyhow::Result<Option<Fixture>> {
         if walk.from_scratch {
             return Ok(None);
         }
-        let first = &walk.legs[0].release;
-        if walk.shares_first_data {
-            return self.fixture_of(walk, walk.database, first).await.map(Some);
-        }
-        let (image, server) = self.made_by(walk, walk.database, first).await?;
-        Ok(self.fixtures.kept(first, &image, server.as_ref()))
+        self.fixture_of(walk, walk.database, &walk.legs[0].release).await.map(Some)
     }
 
     /// The database that a release makes fresh.
     async fn fixture_of(&self, walk: &Walk, database: Database, release: &Version) -> anyhow::Result<Fixture> {
-        let (image, server) = self.made_by(walk, database, release).await?;
-        self.fixtures.get(release, &image, server.as_ref(), &|event| self.reporter.emit(event)).await
-    }
-
-    /// What a fresh database is made by.
-    async fn made_by(
-        &self,
-        walk: &Walk,
-        database: Database,
-        release: &Version,
-    ) -> anyhow::Result<(images::Image, Option<Arc<postgres::Server>>)> {
         let image = self.image(&walk.homeserver(&walk.deployment, release)).await?;
         let server = match database {
             Database::Sqlite => None,
             Database::Postgres => Some(self.postgres(walk.postgres()).await?),
         };
-        Ok((image, server))
+        self.fixtures.get(release, &image, server.as_ref(), &|event| self.reporter.emit(event)).await
     }
 
     /// The schema that a release makes fresh; on SQLite, a homeserver that runs says what it is.

@@ -63,8 +63,10 @@ pub(crate) fn scenarios(
 ) -> Vec<Scenario> {
     let questions = (given.questions)(&candidate.against.to_string(), &candidate.version.to_string());
     // What older releases left on PostgreSQL is not what they left on SQLite, so a note holds on each by itself.
-    let on_each =
-        notes.iter().flat_map(|note| note.databases.iter().map(|&database| note.on(database).only_on(database)));
+    let on_each = notes.iter().flat_map(|note| {
+        let both = note.clone().on_both();
+        note.databases.iter().map(move |&database| both.on(database).only_on(database))
+    });
     let in_force = on_each.filter_map(|note| {
         let held = in_force(&note, &candidate.version, &given.refusals)?;
         let name = format!("{}::{}", note.path(), note.databases[0].key());

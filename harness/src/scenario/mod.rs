@@ -49,8 +49,6 @@ pub struct Scenario {
     pub(crate) on_both: bool,
     /// Does every variant walk on each of them?
     pub(crate) every_variant: bool,
-    /// Is the first variant that shows the change enough everywhere?
-    pub(crate) in_short: bool,
     pub(crate) variants: Vec<Variant>,
     pub(crate) disagreements: Vec<Disagreement>,
     pub(crate) invariant: Option<String>,
@@ -287,7 +285,6 @@ impl Scenario {
             databases: Database::ALL.to_vec(),
             on_both: false,
             every_variant: false,
-            in_short: false,
             variants: vec![Variant::new("")],
             disagreements: Vec::new(),
             invariant: None,
@@ -383,8 +380,8 @@ impl Scenario {
         self
     }
 
-    /// So are its variants, so each of them walks on both. (Most differ in configuration: there the second database has the
-    /// first of them that shows the change.)
+    /// So are its variants, so each of them walks on both. (Most differ in configuration: there the second database, and the plain
+    /// command on either, has the first of them that shows the change.)
     #[must_use]
     pub fn every_variant(mut self) -> Self {
         self.every_variant = true;
@@ -398,23 +395,23 @@ impl Scenario {
         self.on_both || usual == Some(&database)
     }
 
-    /// Where its variants differ in configuration, the first of them that shows the change will do.
-    pub(crate) fn in_short(mut self) -> Self {
-        self.in_short = true;
-        self
-    }
-
     /// The scenario as it is on one of its databases.
     pub(crate) fn on(&self, database: Database) -> Self {
         let mut here = self.clone();
         here.ignored |= !self.walks_on(database);
-        let is_short = self.in_short || self.databases.first() != Some(&database);
-        if !self.every_variant && is_short {
-            let running = self.running();
-            let shows = running.iter().find(|variant| variant.changing(database).next().is_some());
-            here.variants = vec![shows.unwrap_or(&running[0]).clone()];
+        if self.databases.first() == Some(&database) { here } else { here.in_short(database) }
+    }
+
+    /// Of variants that differ in configuration, the first that shows the change. What the others find is not claimed.
+    pub(crate) fn in_short(mut self, database: Database) -> Self {
+        let running = self.running();
+        if self.every_variant || running.len() == 1 {
+            return self;
         }
-        here
+        let shows = running.iter().find(|variant| variant.changing(database).next().is_some());
+        self.variants = vec![shows.unwrap_or(&running[0]).clone()];
+        self.disagreements.clear();
+        self
     }
 
     /// Records that upstream's text and real servers disagree. The facts expect what really happens.

@@ -50,7 +50,7 @@ fn users_media_admin_api() -> Scenario {
 /// Upstream: PR 10558.
 fn users_media_without_workers() -> Scenario {
     Scenario::for_note("`/_synapse/admin/v1/users/{userId}/media` must be handled by media workers")
-        .every_variant()
+        .on_both()
         .hop("1.40.0", "1.41.0")
         .variant("with its media", |it| {
             it.seed(|hs| async move { keep_a_file(&hs, "main").await })

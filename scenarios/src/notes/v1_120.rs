@@ -36,6 +36,7 @@ fn authenticated_media() -> Scenario {
     let v1 = "/_matrix/client/v1/media/download/{}";
     let remote = json!({ "enable_authenticated_media": false });
     Scenario::for_note("Authenticated media is now enforced by default")
+        .on_both()
         .hop("1.119.0", "1.120.0")
         .resources(["media"])
         .variant("local", |it| {

@@ -15,7 +15,7 @@ fn icu_bundled() -> Scenario {
         try:\n    from synapse.synapse_rust import segmenter\n    print(json.dumps(segmenter.parse_words('two words')))\n\
         except ImportError as error:\n    print(json.dumps(str(error)))";
     Scenario::for_note("ICU bundled with Synapse")
-        .every_variant()
+        .on_both()
         .disagreement(
             "nothing but the packaging changes",
             "without PyICU names in scripts without spaces are found otherwise: some that were not, and not some that were",
