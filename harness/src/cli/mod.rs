@@ -81,7 +81,7 @@ struct Cli {
     #[arg(long, help_heading = "Run")]
     plan: bool,
 
-    /// Run each path's first release under the later releases' version numbers: every trial must notice, by a fact.
+    /// Run each path's first release under the later releases' version numbers: every fact that the new code changes must notice.
     #[arg(long, help_heading = "Run")]
     control: bool,
 
@@ -92,6 +92,10 @@ struct Cli {
     /// Walk all variants of a note on both databases, also what no database sees.
     #[arg(long, help_heading = "Run")]
     every_variant: bool,
+
+    /// Walk of a note's configurations only the first that shows the change, as the plain command does.
+    #[arg(long, conflicts_with = "every_variant", help_heading = "Run")]
+    in_short: bool,
 
     /// Give every variant deployments of its own that begin with nothing, and walk them one after the other: for
     /// comparison, or to rule out that company, load or first data blurs a result.
@@ -135,7 +139,8 @@ struct Cli {
     #[arg(long, value_name = "VERDICT", default_value = "fail", env = "SYNAPSE_UPGRADES_FLAKY", help_heading = "Run")]
     flaky: Flaky,
 
-    /// Lay the whole estate out on this release and say of each table how many rows it has, and which part fills it.
+    /// Lay the whole estate out on this release and say of each table how many rows it has, and which part fills it
+    /// (`tables.txt` in the evidence).
     #[arg(long, value_name = "RELEASE", help_heading = "Run")]
     coverage: Option<images::Version>,
 
@@ -163,11 +168,11 @@ struct Cli {
     #[arg(long, value_name = "RELEASE", requires = "qualify", help_heading = "Run")]
     against: Option<images::Version>,
 
-    /// The candidate's `docs/upgrade.md` (default: that of its source distribution on PyPI).
+    /// The candidate's `docs/upgrade.md` (default: that of its source distribution on PyPI; for an image, none).
     #[arg(long, value_name = "FILE", requires = "qualify", help_heading = "Run")]
     upgrade_notes: Option<PathBuf>,
 
-    /// Where runs keep their evidence and reports.
+    /// Where runs keep their evidence and reports (default: `target/upgrades`).
     #[arg(long, value_name = "DIRECTORY", env = "SYNAPSE_UPGRADES_EVIDENCE", help_heading = "Run")]
     evidence: Option<PathBuf>,
 }
@@ -224,7 +229,11 @@ fn tell(message: &str) {
 }
 
 impl Cli {
-    fn run(mut self, mut suite: Suite, options: Vec<String>, earlier: Option<&Earlier>) -> Result<ExitCode, Stop> {
+    fn run(mut self, mut suite: Suite, mut options: Vec<String>, earlier: Option<&Earlier>) -> Result<ExitCode, Stop> {
+        if earlier.is_none() && !self.in_short && self.is_plain() {
+            self.in_short = true;
+            options.push("--in-short".to_owned());
+        }
         let table = ReleaseTable::load().map_err(|error| usage(error.to_string()))?;
         let candidate = self.candidate(&table)?;
         let table = table.with(&self.images.further);
@@ -264,6 +273,7 @@ impl Cli {
         } else {
             plan::trials(&suite.scenarios)
         };
+        let all: Vec<Trial> = if self.is_plain() { all.into_iter().map(Trial::unless_old).collect() } else { all };
         // A trial is in the same shard whatever the filter, so that one process per trial divides them alike.
         let mut trials = self.shard.map_or_else(|| all.clone(), |shard| shard.select(all.clone()));
         trials.retain(|trial| earlier.is_none_or(|earlier| earlier.left.contains(&trial.name)));
@@ -277,11 +287,8 @@ impl Cli {
             return Ok(ExitCode::SUCCESS);
         }
         let selected = trials.iter().filter(|trial| earlier.is_some() || self.selects(trial)).cloned();
-        let selected: Vec<Trial> = if self.is_plain() && earlier.is_none() {
-            selected.map(Trial::in_short).collect()
-        } else {
-            selected.collect()
-        };
+        let selected: Vec<Trial> =
+            if self.in_short { selected.map(Trial::in_short).collect() } else { selected.collect() };
         if !all.iter().any(|trial| self.matches(&trial.name)) {
             let filter = self.libtest.filter.as_deref().unwrap_or("");
             return Err(usage(format!(
@@ -373,9 +380,9 @@ impl Cli {
         let mut remarks: Vec<String> = unused
             .map(|given| format!("no trial of this run uses {given}: the image given for it is not looked at"))
             .collect();
-        if self.is_plain() {
+        if self.in_short {
             let all = "name a note, or say --every-variant, to walk all";
-            remarks.push(format!("of configurations each note has the first that shows its change: {all}"));
+            remarks.push(format!("notes since 1.18.0, each in the first configuration that shows its change: {all}"));
         }
         if let (true, Some(name)) = (plan.trials.is_empty(), &self.libtest.filter) {
             remarks.push(format!("what matches `{name}` is walked when it is asked for: --include-ignored"));

@@ -5,7 +5,7 @@ use clap::{ArgAction, CommandFactory as _, FromArgMatches as _, parser::ValueSou
 use super::Cli;
 
 /// By their long names.
-const CHANGING: [&str; 15] = [
+const CHANGING: [&str; 19] = [
     "image",
     "images-from",
     "registry",
@@ -14,6 +14,7 @@ const CHANGING: [&str; 15] = [
     "control",
     "mutants",
     "every-variant",
+    "in-short",
     "one-at-a-time",
     "hop",
     "path",
@@ -21,6 +22,9 @@ const CHANGING: [&str; 15] = [
     "qualify",
     "as",
     "against",
+    "upgrade-notes",
+    "coverage",
+    "control-estate",
 ];
 
 /// Reads arguments, and gives those that change what a trial does, as they would be typed: also those that came by the
@@ -54,9 +58,10 @@ mod tests {
 
     #[test]
     fn a_qualification_is_repeated() {
-        let arguments = "upgrades --qualify fork:2 --as 1.165.0rc1 --against 1.163.2 qualify::back --resume latest";
+        let qualifies = "--qualify fork:2 --as 1.165.0rc1 --against 1.163.2 --upgrade-notes upgrade.md";
+        let arguments = format!("upgrades {qualifies} qualify::back --resume latest");
         let (_, typed) = parse(arguments.split_whitespace().map(str::to_owned));
-        assert_eq!(typed.join(" "), "--qualify fork:2 --as 1.165.0rc1 --against 1.163.2");
+        assert_eq!(typed.join(" "), qualifies);
     }
 
     #[test]

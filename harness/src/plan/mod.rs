@@ -14,9 +14,12 @@ use crate::{
     Database, Deployment, Scenario,
     estate::Size,
     path::Path,
-    scenario::{Leg, Variant, mutant::Mutant},
+    scenario::{self, Leg, Variant, mutant::Mutant},
     verdict,
 };
+
+/// The deltas of all later releases run on the PostgreSQL of today.
+const YOUNG: &str = "1.18.0";
 
 /// A scenario on one database: the unit that has a name, is selected and gets a verdict.
 #[derive(Clone, Debug)]
@@ -199,13 +202,23 @@ impl Trial {
 
     /// By one of its variants, where they differ in configuration.
     pub(crate) fn in_short(self) -> Self {
-        Self { scenario: Arc::new(Scenario::clone(&self.scenario).in_short(self.database)), ..self }
+        Self { scenario: Arc::new(Arc::unwrap_or_clone(self.scenario).in_short(self.database)), ..self }
     }
 
-    /// The hop that decides the shard.
-    fn hop(&self) -> (Version, Version) {
+    /// Ignored, if its note is of a release from which today's is reached only by a stop on the way.
+    pub(crate) fn unless_old(mut self) -> Self {
+        if self.scenario.release < scenario::version(YOUNG) {
+            Arc::make_mut(&mut self.scenario).ignored = true;
+        }
+        self
+    }
+
+    /// What decides the shard: the hop; without one, nobody shares with it.
+    fn hop(&self) -> (Version, Version, String) {
         let legs = &self.scenario.running()[0].legs;
-        (legs[0].release.clone(), legs[legs.len().min(2) - 1].release.clone())
+        let (from, to) = (legs[0].release.clone(), legs[legs.len().min(2) - 1].release.clone());
+        let own = if from == to { self.name.clone() } else { String::new() };
+        (from, to, own)
     }
 
     fn legs(&self) -> usize {
@@ -264,7 +277,7 @@ impl Plan {
     }
 
     /// The same plan as a control: each path's first release goes on running under the later releases' version numbers.
-    /// Every trial must then fail, by a fact of its own; those of what must not change have nothing to show, and walk
+    /// Every fact that changes must then notice; those of what must not change have nothing to show, and walk
     /// nowhere.
     #[must_use]
     pub fn as_control(mut self) -> Self {
@@ -301,7 +314,7 @@ impl Plan {
         self
     }
 
-    /// The command that runs one trial again as it ran here, and with all its variants.
+    /// The command that runs one trial again as it ran here.
     pub(crate) fn rerun(&self, trial: &Trial) -> String {
         // A qualification's paths are its own business: their names say which.
         let Some(line) = trial.scenario.line.as_ref().filter(|_| trial.scenario.area.is_none()) else {
@@ -545,6 +558,15 @@ mod tests {
         assert_eq!(usual(&plain.on_both()), Database::ALL);
         assert_eq!(usual(&two), [Database::Sqlite]);
         assert_eq!(usual(&two.every_variant()), Database::ALL);
+    }
+
+    #[test]
+    fn what_is_old_is_left_out() {
+        let of = |release: &str, before: &str| scenario("name", release).hop(before, release).on_both();
+        let left = |scenario: Scenario| {
+            trials(&[scenario]).into_iter().filter(|it| !it.clone().unless_old().is_ignored()).count()
+        };
+        assert_eq!([left(of("1.17.0", "1.16.1")), left(of("1.18.0", "1.17.0"))], [0, 2]);
     }
 
     #[test]

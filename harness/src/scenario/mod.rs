@@ -270,7 +270,7 @@ fn object(fragment: Value) -> Map<String, Value> {
     }
 }
 
-fn version(text: &str) -> Version {
+pub(crate) fn version(text: &str) -> Version {
     text.parse().unwrap_or_else(|error| panic!("{error}"))
 }
 
