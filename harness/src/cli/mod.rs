@@ -381,8 +381,8 @@ impl Cli {
             .map(|given| format!("no trial of this run uses {given}: the image given for it is not looked at"))
             .collect();
         if self.in_short {
-            let all = "name a note, or say --every-variant, to walk all";
-            remarks.push(format!("notes since 1.18.0, each in the first configuration that shows its change: {all}"));
+            let short = "each note walks in the first configuration that shows its change, and before 1.18.0 only if it is named";
+            remarks.push(format!("{short}: --every-variant walks all"));
         }
         if let (true, Some(name)) = (plan.trials.is_empty(), &self.libtest.filter) {
             remarks.push(format!("what matches `{name}` is walked when it is asked for: --include-ignored"));
@@ -440,7 +440,9 @@ impl Cli {
             }
         });
         // libtest's threads only wait for verdicts, so each trial gets one and none holds a core.
-        let arguments = Arguments { test_threads: Some(plan.trials.len().max(2)), ..self.libtest };
+        // What an earlier run left was asked for there.
+        let include_ignored = self.libtest.include_ignored || earlier.is_some();
+        let arguments = Arguments { test_threads: Some(plan.trials.len().max(2)), include_ignored, ..self.libtest };
         // The summary below knows more than libtest's conclusion.
         let _ = libtest_mimic::run(&arguments, waiters);
         let summary = runtime.block_on(async {
