@@ -381,7 +381,7 @@ impl Cli {
             .map(|given| format!("no trial of this run uses {given}: the image given for it is not looked at"))
             .collect();
         if self.in_short {
-            let short = "each note walks in the first configuration that shows its change, and before 1.18.0 only if it is named";
+            let short = "each note walks in the first configuration that shows its change, and before 1.37.0 only if it is named";
             remarks.push(format!("{short}: --every-variant walks all"));
         }
         if let (true, Some(name)) = (plan.trials.is_empty(), &self.libtest.filter) {
