@@ -79,15 +79,17 @@ fn both(family: &str, legs: &str) -> Vec<Scenario> {
 }
 
 fn one(family: &str, head: &str, legs: &str) -> Scenario {
-    let line = format!("{head}: {legs}");
-    let path: Path = line.parse().unwrap_or_else(|error| panic!("{error}"));
-    Scenario::along(&path).of_family(family).ignored()
+    member(family, &format!("{head}: {legs}")).ignored()
+}
+
+fn member(family: &str, line: &str) -> Scenario {
+    let path: Path = line.parse().unwrap_or_else(|error| panic!("{line}: {error}"));
+    Scenario::along(&path).of_family(family)
 }
 
 /// What is walked without being asked for.
 fn sample() -> Vec<Scenario> {
-    let path = |line: &String| line.parse::<Path>().unwrap_or_else(|error| panic!("{line}: {error}"));
-    TABLE.sample.iter().map(|line| Scenario::along(&path(line)).of_family("sample")).collect()
+    TABLE.sample.iter().map(|line| member("sample", line)).collect()
 }
 
 fn chain(releases: &[&Release]) -> String {
@@ -235,6 +237,17 @@ mod tests {
         }
         let lines: Vec<_> = sizes.iter().map(|(family, (usual, all))| format!("{family}: {usual} of {all}")).collect();
         insta::assert_snapshot!(lines.join("\n"));
+    }
+
+    #[test]
+    fn the_sample_is_of_paths_that_there_are() {
+        let all = scenarios();
+        assert_eq!(all.iter().filter(|scenario| !scenario.is_ignored()).count(), TABLE.sample.len());
+        let name = |scenario: &Scenario| scenario.path().split("::").skip(2).collect::<Vec<_>>().join("::");
+        let families: Vec<String> = all.iter().filter(|scenario| scenario.is_ignored()).map(name).collect();
+        for line in &TABLE.sample {
+            assert!(families.contains(&name(&member("sample", &line.replace(" estate=small", "")))), "{line}");
+        }
     }
 
     #[test]

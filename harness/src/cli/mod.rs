@@ -273,7 +273,7 @@ impl Cli {
         } else {
             plan::trials(&suite.scenarios)
         };
-        let all: Vec<Trial> = if self.is_plain() { all.into_iter().map(Trial::unless_old).collect() } else { all };
+        let all = if self.is_plain() { plan::without_old(all) } else { all };
         // A trial is in the same shard whatever the filter, so that one process per trial divides them alike.
         let mut trials = self.shard.map_or_else(|| all.clone(), |shard| shard.select(all.clone()));
         trials.retain(|trial| earlier.is_none_or(|earlier| earlier.left.contains(&trial.name)));
@@ -381,8 +381,11 @@ impl Cli {
             .map(|given| format!("no trial of this run uses {given}: the image given for it is not looked at"))
             .collect();
         if self.in_short {
-            let short = "each note walks in the first configuration that shows its change, and before 1.37.0 only if it is named";
-            remarks.push(format!("{short}: --every-variant walks all"));
+            let young = plan::YOUNG;
+            remarks.push(format!(
+                "each note walks in the first configuration that shows its change, and before {young} only if it is named: \
+                 --every-variant walks all"
+            ));
         }
         if let (true, Some(name)) = (plan.trials.is_empty(), &self.libtest.filter) {
             remarks.push(format!("what matches `{name}` is walked when it is asked for: --include-ignored"));
