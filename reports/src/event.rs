@@ -141,7 +141,7 @@ pub struct Qualifies {
 }
 
 impl Qualifies {
-    /// What its upgrade notes say that no scenario knows.
+    /// What its upgrade notes say, or say no more, that the ledger has otherwise.
     pub(crate) fn new_notes(&self) -> impl Iterator<Item = &Announced> {
         self.notes.iter().filter(|note| !note.is_known)
     }
@@ -158,6 +158,12 @@ pub struct Announced {
     pub text: String,
     /// Does the ledger have it, in these words?
     pub is_known: bool,
+    /// Is it about a release since the one that the candidate is held against?
+    #[serde(default)]
+    pub is_recent: bool,
+    /// Does the ledger have it, and the candidate's document not?
+    #[serde(default)]
+    pub is_gone: bool,
 }
 
 /// One deployment's path and who rides along.

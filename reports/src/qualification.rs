@@ -1,5 +1,7 @@
 //! What a qualification comes to: may the candidate be released, what broke, what changed, what it costs.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -9,10 +11,14 @@ use crate::{Announced, Counts, Leg, Observed, Outcome, Qualifies, Report, Trial,
 const QUALIFY: &str = "qualify";
 /// The area whose facts are lists of what is otherwise than before.
 const CHANGES: &str = "changes";
+/// The area of notes' scenarios.
+const NOTES: &str = "notes";
 /// The trials that ask for the same, before and after.
 const SESSION: &str = "qualify::changes::answers";
 /// A figure of the candidate's that is so many times its predecessor's is told as a warning.
 const BOUND: f64 = 1.5;
+/// And one of which even the least is more than the predecessor ever took, from here on.
+const APART: f64 = 1.2;
 /// Of fewer measurements nothing is said.
 const FEWEST: usize = 3;
 
@@ -140,18 +146,20 @@ impl Qualification {
             areas[index].counts.add(trial.result.outcome);
         }
         let changes = changes(&report.trials, of);
-        let sentence = sentence(report, of, &areas, &changes);
+        let costs = costs(report, of);
+        let broken: Vec<Broken> = report.trials.iter().flat_map(broken).collect();
+        let sentence = sentence(report, of, &areas, &changes, &broken, &costs);
         Self {
             candidate: of.candidate.clone(),
             against: of.against.clone(),
             sentence,
             trials: of.trials,
             areas,
-            broken: report.trials.iter().flat_map(broken).collect(),
+            broken,
             changes,
             new_notes: of.new_notes().cloned().collect(),
             notes_unread: of.notes_unread.clone(),
-            costs: costs(report, of),
+            costs,
         }
     }
 
@@ -176,7 +184,24 @@ fn area(trial: &str) -> &str {
     }
 }
 
-fn sentence(report: &Report, of: &Qualifies, areas: &[Area], changes: &[Change]) -> String {
+/// The row that most of the trials that failed show, where that is what they have in common.
+fn mostly(broken: &[Broken]) -> Option<String> {
+    let mut rows: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for one in broken.iter().filter(|one| one.outcome == Outcome::Failed && !one.row.is_empty()) {
+        rows.entry(&one.row).or_default().insert(&one.trial);
+    }
+    let (row, trials) = rows.into_iter().max_by_key(|(_, trials)| trials.len())?;
+    (trials.len() > 1).then(|| format!("; most often by `{row}`, in {}", trials.len()))
+}
+
+fn sentence(
+    report: &Report,
+    of: &Qualifies,
+    areas: &[Area],
+    changes: &[Change],
+    broken: &[Broken],
+    costs: &[Cost],
+) -> String {
     let (candidate, counts) = (&of.candidate, &report.counts);
     let where_it = |number: fn(&Counts) -> usize| {
         let named = areas.iter().filter(|area| number(&area.counts) > 0);
@@ -185,10 +210,11 @@ fn sentence(report: &Report, of: &Qualifies, areas: &[Area], changes: &[Change])
     let judged = counts.passed + counts.failed + counts.flaky;
     match report.verdict {
         Verdict::Failed => format!(
-            "{candidate} must not be released: {} of {} found a broken contract ({}).",
+            "{candidate} must not be released: {} of {} found a broken contract ({}{}).",
             counts.failed,
             text::count(judged, "trial"),
             where_it(|counts| counts.failed),
+            mostly(broken).unwrap_or_default(),
         ),
         Verdict::Errored => format!(
             "Whether {candidate} may be released is not known: {} could not be judged ({}); {} passed.",
@@ -220,12 +246,24 @@ fn sentence(report: &Report, of: &Qualifies, areas: &[Area], changes: &[Change])
                 0 => String::new(),
                 ignored => format!("; {} only when asked for", text::count(ignored, "more trial")),
             };
-            let unknown = match of.new_notes().count() {
+            let beyond = match costs.iter().filter(|cost| cost.is_beyond).count() {
                 0 => String::new(),
-                number => format!("; {} that no scenario knows", text::count(number, "note")),
+                number => format!("; {} beyond what its predecessor takes", text::count(number, "figure")),
+            };
+            let (gone, new): (Vec<_>, Vec<_>) = of.new_notes().partition(|note| note.is_gone);
+            let unknown = match new.len() {
+                0 => String::new(),
+                number => format!("; {} that no scenario knows in these words", text::count(number, "note")),
+            };
+            let gone = match gone.len() {
+                0 => String::new(),
+                number => format!("; {} missing", text::count(number, "note")),
             };
             let all = if judged == 1 { "the one trial".to_owned() } else { format!("all {judged} trials") };
-            format!("{candidate} may be released: {all} against {} passed{besides}{unknown}{ignored}.", of.against)
+            format!(
+                "{candidate} may be released: {all} against {} passed{besides}{beyond}{unknown}{gone}{ignored}.",
+                of.against
+            )
         }
     }
 }
@@ -278,16 +316,35 @@ fn changes(trials: &[Trial], of: &Qualifies) -> Vec<Change> {
     changes
 }
 
-/// The heading of the note that speaks of what a change is about: one that has a word of it that is a name.
+/// The heading of the note that speaks of what a change is about: one that has its path, or a word of it that is a name.
 fn announced(change: &str, notes: &[Announced]) -> Option<String> {
+    // What was sent says nothing of what has changed.
+    let (ask, place) = change.split_once(": was ").map_or((change, ""), |(ask, _)| (ask, ""));
+    let (ask, place) = match ask.split_once(" → ") {
+        Some((ask, rest)) => (ask, rest),
+        None => (ask, place),
+    };
+    let ask = ask.split_once("{\"").map_or(ask, |(ask, _)| ask);
     let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
-    let words = change.split(|c: char| !is_part(c)).map(|word| word.trim_matches('.')).filter(|word| is_name(word));
+    let words = [ask, place].into_iter().flat_map(|text| text.split(|c: char| !is_part(c)));
+    let words = words.map(|word| word.trim_matches('.')).filter(|word| is_name(word));
     let words: Vec<String> = words.map(str::to_lowercase).collect();
+    let path = ask.split_whitespace().find(|word| word.starts_with('/')).map(folded);
     let speaks = |note: &&Announced| {
         let said = format!("{} {}", note.heading, note.text).to_lowercase();
-        words.iter().any(|word| said.contains(word.as_str()))
+        let is_name_of = |word: &String| said.split(|c: char| !is_part(c)).any(|said| said.trim_matches('.') == word);
+        let is_path = |said: &str| path.as_ref().is_some_and(|path| said.len() > 1 && folded(said) == *path);
+        let mut paths = said.split([' ', '\n', '`', '"', '(', ')', ',']).filter(|word| word.starts_with('/'));
+        words.iter().any(is_name_of) || paths.any(is_path)
     };
-    notes.iter().find(speaks).map(|note| note.heading.clone())
+    notes.iter().filter(|note| note.is_recent).find(speaks).map(|note| note.heading.clone())
+}
+
+/// A path whose parts that differ from one request to the next are `{}`, without query.
+fn folded(path: &str) -> String {
+    let path = path.split('?').next().unwrap_or_default().trim_end_matches(['.', '/']).to_lowercase();
+    let varies = |part: &str| part.starts_with(['{', '<', '$', '@', '!', ':']);
+    path.split('/').map(|part| if varies(part) { "{}" } else { part }).collect::<Vec<_>>().join("/")
 }
 
 /// Is a word a name that somebody chose, like `mutual_rooms`, `msc2697` or `m.set_displayname`, and not a word of English, a
@@ -315,12 +372,15 @@ fn listed(observed: &Observed) -> Vec<(String, bool)> {
                 (other, None) => (text::one_line(other), false),
             })
             .collect(),
-        Observed::Long { whole, .. } => vec![(format!("more than fits here: see {whole}"), false)],
+        Observed::Long { whole, start, .. } => {
+            vec![(format!("more than fits here: see {whole}"), start.contains("\"breaks\""))]
+        }
         _ => Vec::new(),
     }
 }
 
-/// What both took, where both were measured.
+/// What both took, where both were measured, and under like conditions: a walk that only a note takes is no hop that anybody
+/// makes with data.
 fn costs(report: &Report, of: &Qualifies) -> Vec<Cost> {
     type Measure = fn(&[Leg], usize) -> Option<f64>;
     let measures: [(&str, Unit, Measure); 6] = [
@@ -349,7 +409,8 @@ fn costs(report: &Report, of: &Qualifies) -> Vec<Cost> {
         (0..walk.legs.len()).filter(usual).filter_map(|at| measure(&walk.legs, at)).collect()
     };
     let figure = |release: &str, measure: Measure| {
-        Figure::of(report.walks.iter().flat_map(|walk| legs(walk, release, measure)).collect())
+        let walks = report.walks.iter().filter(|walk| !walk.trials.iter().all(|trial| area(trial) == NOTES));
+        Figure::of(walks.flat_map(|walk| legs(walk, release, measure)).collect())
     };
     let walked = measures.into_iter().filter_map(|(what, unit, measure)| {
         Some(Cost::of(what, unit, figure(&of.candidate, measure)?, figure(&of.against, measure)?))
@@ -368,7 +429,10 @@ fn session(report: &Report, of: &Qualifies) -> Option<Cost> {
         };
         Figure::of(tables.iter().filter_map(of_table).collect())
     };
-    Some(Cost::of("the fixed session, twice", Unit::Seconds, figure(&of.candidate)?, figure(&of.against)?))
+    // One a database: each of them is the sum of hundreds of requests.
+    let (candidate, against) = (figure(&of.candidate)?, figure(&of.against)?);
+    let cost = Cost::of("the fixed session, twice", Unit::Seconds, candidate, against);
+    Some(Cost { is_beyond: cost.ratio > BOUND, ..cost })
 }
 
 fn bytes(number: u64) -> Option<f64> {
@@ -379,7 +443,8 @@ fn bytes(number: u64) -> Option<f64> {
 impl Cost {
     fn of(what: &str, unit: Unit, candidate: Figure, against: Figure) -> Self {
         let ratio = candidate.median / against.median.max(0.001);
-        let is_beyond = ratio > BOUND && candidate.count.min(against.count) >= FEWEST;
+        let is_apart = ratio > APART && candidate.least > against.most;
+        let is_beyond = (ratio > BOUND || is_apart) && candidate.count.min(against.count) >= FEWEST;
         Self { what: what.to_owned(), unit, candidate, against, ratio, is_beyond }
     }
 }

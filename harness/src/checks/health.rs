@@ -390,8 +390,9 @@ fn message_at(rest: &str) -> usize {
 /// A release that the harness took for another proves nothing: what the deployment says of itself must agree with its
 /// label. A candidate may stand for the release that it is a candidate for.
 pub(crate) fn agree(label: &Version, said: &str) -> anyhow::Result<()> {
-    // `1.53.0 (b=develop,…)` from a checkout, `1.53.0+fork.1` from a fork.
-    let version = said.split([' ', '+']).next().unwrap_or_default();
+    // `1.53.0 (b=develop,…)` from a checkout, `1.53.0+fork.1` from a fork, `1.53.0-1` or `1.53.0.post1` from who packages it.
+    let version = said.split([' ', '+', '-']).next().unwrap_or_default();
+    let version = version.split(".post").next().unwrap_or_default();
     if version.parse::<Version>().is_ok_and(|version| version == *label || version.target() == *label) {
         Ok(())
     } else {

@@ -78,8 +78,14 @@ impl Cli {
             let options = images::Options { further: vec![release.clone()], ..self.images.clone() };
             let store = Store::open(options, |_| {}).await.map_err(|error| errored(&error))?;
             let image = store.obtain(&wanted).await.map_err(|error| errored(&error))?;
-            let (schema, compatible) = store.schema(&image).await.map_err(|error| errored(&error))?;
-            (release.schema_version, release.compat_version) = (Some(schema), Some(compatible));
+            // Of an image whose code says nothing, the trials will say what is wrong with it.
+            match store.schema(&image).await {
+                Ok((schema, compatible)) => {
+                    (release.schema_version, release.compat_version) = (Some(schema), Some(compatible));
+                }
+                Err(images::Error::Override { .. }) => {}
+                Err(error) => return Err(errored(&error)),
+            }
             Ok(release)
         })
     }

@@ -414,6 +414,12 @@ impl Live {
         self.leg.daemon.image(&self.leg.image).await
     }
 
+    /// Runs this leg's image as whoever pulls it does, beside the homeserver and with data of its own: its own entry point and
+    /// user, first to generate a configuration, then to serve. How far that came.
+    pub async fn as_delivered(&self, environment: &[&str]) -> anyhow::Result<Value> {
+        self.leg.daemon.as_delivered(&self.leg.image, &format!("{}-delivered", self.leg.volume), environment).await
+    }
+
     /// Runs a Python program where the installed Synapse can be imported: in the main process's container, and between
     /// the legs in one like it with the same data directory.
     pub async fn python(&self, program: &str) -> anyhow::Result<String> {

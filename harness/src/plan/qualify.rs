@@ -9,7 +9,7 @@ use images::{Release, ReleaseTable, Version};
 
 use crate::{
     Database, Scenario,
-    path::{Archetype, Ending, Leg, Moment, Path, random},
+    path::{Archetype, Ending, Extent, Leg, Moment, Path, random},
     plan::refusal::{self, Refusal},
     scenario::{self, Step, Variant, action::Action},
 };
@@ -51,6 +51,10 @@ pub(crate) struct Candidate {
 
 /// How many minors before the candidate people are expected to come from.
 const MINORS: usize = 6;
+/// How far people come at once, when they come late: so many schemas, none older than this, the first that says which releases
+/// may open its database.
+const FAR: usize = 3;
+const OLDEST_SCHEMA: u32 = 59;
 /// The seeds of its random plans.
 const SEEDS: std::ops::RangeInclusive<u64> = 1..=3;
 
@@ -193,6 +197,18 @@ fn stable<'a>(table: &'a ReleaseTable, candidate: &Version) -> impl DoubleEndedI
     table.iter().filter(move |it| !it.yanked && !it.version.is_candidate() && it.version < candidate)
 }
 
+/// The newest of these releases, oldest first, of each schema.
+fn last_of_each_schema<'a>(releases: impl Iterator<Item = &'a Release>) -> Vec<&'a Release> {
+    let mut last: Vec<&Release> = Vec::new();
+    for release in releases {
+        match last.last_mut() {
+            Some(same) if same.schema_version == release.schema_version => *same = release,
+            _ => last.push(release),
+        }
+    }
+    last
+}
+
 /// What makes paths to and from a candidate.
 struct Paths<'a> {
     candidate: &'a Candidate,
@@ -213,14 +229,32 @@ impl Paths<'_> {
             .iter()
             .filter(|it| it.release < *candidate && self.table.get(&it.release).is_some())
             .map(|it| (it.release.clone(), format!("{} ships it", it.by)));
-        minors
+        let far = self.far_below().into_iter().map(|it| (it.version.clone(), "operators come late".to_owned()));
+        let into = |from: Version| vec![Leg::on(from), Leg::on(candidate.clone())];
+        let near = minors
             .chain(schemas)
             .chain(shipped)
-            .flat_map(|(from, why)| {
-                let legs = [Leg::on(from), Leg::on(candidate.clone())];
-                self.both("survival", &legs).map(|it| it.because(&why))
+            .flat_map(|(from, why)| self.both("survival", &into(from)).map(|it| it.because(&why)));
+        // What was made by releases of then, and no more: whoever skips years has been told to take steps.
+        let far = far.flat_map(|(from, why)| {
+            Database::ALL.map(|database| {
+                let path = Path { legs: into(from.clone()), estate: Extent::Small, ..Path::over(database, &[]) };
+                self.along("survival", &path).because(&why)
             })
-            .collect()
+        });
+        near.chain(far).collect()
+    }
+
+    /// The last releases of some schemas that are older than any that the candidate may be gone back to.
+    fn far_below(&self) -> Vec<&Release> {
+        let Some(oldest) = self.table.get(&self.candidate.version).and_then(|it| it.compat_version) else {
+            return Vec::new();
+        };
+        let older = stable(self.table, &self.candidate.version)
+            .filter(|it| it.schema_version.is_some_and(|schema| (OLDEST_SCHEMA..oldest).contains(&schema)));
+        let last = last_of_each_schema(older);
+        let apart = last.len().div_ceil(FAR).max(1);
+        last.into_iter().rev().step_by(apart).collect()
     }
 
     /// Back to a sample of what it may be rolled back to, with writes on each leg, and up again; and to what must refuse.
@@ -275,11 +309,14 @@ impl Paths<'_> {
         let mut scenarios: Vec<Scenario> =
             samples.iter().flat_map(|(name, legs)| self.both("samples", legs).map(|it| it.called(name))).collect();
         let mixed = vec![plain(against), beside(against), beside(candidate)];
-        for (name, config, legs) in [
-            ("workers", Some(Archetype::Workers), vec![plain(against), plain(candidate)]),
-            ("mixed_workers", None, mixed),
+        let hop = || vec![plain(against), plain(candidate)];
+        for (name, config, estate, legs) in [
+            ("workers", Some(Archetype::Workers), Extent::Whole, hop()),
+            ("workers_with_roles", Some(Archetype::Roles), Extent::Small, hop()),
+            ("federated", Some(Archetype::Federated), Extent::Small, hop()),
+            ("mixed_workers", None, Extent::Whole, mixed),
         ] {
-            let path = Path { config, legs, ..Path::over(Database::Postgres, &[]) };
+            let path = Path { config, estate, legs, ..Path::over(Database::Postgres, &[]) };
             scenarios.push(self.along("samples", &path).called(name));
         }
         // By the candidate's own tool: another's fault is not its.
@@ -287,6 +324,9 @@ impl Paths<'_> {
         let legs = vec![plain(against), plain(candidate), moved];
         let path = Path { legs, ..Path::over(Database::Sqlite, &[]) };
         scenarios.push(self.along("samples", &path).called("moved_to_postgresql"));
+        // Elsewhere a walk sets out from what its first release has made and drained.
+        scenarios
+            .extend(self.both("samples", &[plain(candidate)]).map(|it| it.called("new_deployment").from_scratch()));
         scenarios.extend(self.random());
         scenarios
     }
@@ -308,14 +348,7 @@ impl Paths<'_> {
     fn last_of_each_schema(&self) -> Vec<&Release> {
         let candidate = &self.candidate.version;
         let Some(oldest) = self.table.get(candidate).and_then(|it| it.compat_version) else { return Vec::new() };
-        let mut last: Vec<&Release> = Vec::new();
-        for release in stable(self.table, candidate).filter(|it| it.schema_version >= Some(oldest)) {
-            match last.last_mut() {
-                Some(same) if same.schema_version == release.schema_version => *same = release,
-                _ => last.push(release),
-            }
-        }
-        last
+        last_of_each_schema(stable(self.table, candidate).filter(|it| it.schema_version >= Some(oldest)))
     }
 
     fn both(&self, area: &str, legs: &[Leg]) -> [Scenario; 2] {

@@ -19,8 +19,8 @@ use bollard::{
     container::LogOutput,
     exec::{StartExecOptions, StartExecResults},
     models::{
-        ContainerCreateBody, ContainerInspectResponse, ExecConfig, HostConfig, Ipam, IpamConfig, NetworkCreateRequest,
-        VolumeCreateRequest,
+        ContainerCreateBody, ContainerInspectResponse, ExecConfig, HealthStatusEnum, HostConfig, Ipam, IpamConfig,
+        NetworkCreateRequest, VolumeCreateRequest,
     },
     query_parameters::{
         ListContainersOptionsBuilder, ListNetworksOptionsBuilder, ListVolumesOptionsBuilder, LogsOptionsBuilder,
@@ -53,6 +53,9 @@ const SWEEP_POLL: Duration = Duration::from_millis(50);
 
 /// How long Docker may take to learn how a command has ended whose output has.
 const EXEC_LIMIT: Duration = Duration::from_secs(60);
+
+/// How long an image that is run as it is delivered may take for what it is to do.
+const DELIVERY_LIMIT: Duration = Duration::from_secs(180);
 
 /// How many networks of 32 addresses find room where Docker's own pools are used up.
 const SUBNETS: u16 = 1 << 11;
@@ -374,6 +377,104 @@ impl Daemon {
         .await;
         self.remove_container(&id).await?;
         outcome
+    }
+
+    /// Runs an image as it is, on a volume of its own: once to generate a configuration, once to serve. How far each came.
+    pub(crate) async fn as_delivered(
+        &self,
+        image: &str,
+        site: &str,
+        environment: &[&str],
+    ) -> anyhow::Result<serde_json::Value> {
+        let outcome = async {
+            self.create_volume(site, Some(site)).await?;
+            let generated = self.delivered(image, site, environment, Some("generate")).await?;
+            let generated = self.until_it_ends(&generated).await?;
+            let serving = self.delivered(image, site, environment, None).await?;
+            let served = self.until_it_serves(&serving).await?;
+            let mut came = BTreeMap::new();
+            match generated {
+                Ok(()) => came.insert("generates", serde_json::json!("a configuration")),
+                Err(reason) => came.insert("does not generate", serde_json::json!(reason)),
+            };
+            match served {
+                Ok(health) => came.insert("serves", serde_json::json!({ "is healthy": health })),
+                Err(reason) => came.insert("does not serve", serde_json::json!(reason)),
+            };
+            Ok(serde_json::json!(came))
+        }
+        .await;
+        self.sweep_site(site).await?;
+        outcome
+    }
+
+    /// Makes a container of an image with nothing of its own taken away.
+    async fn delivered(
+        &self,
+        image: &str,
+        site: &str,
+        environment: &[&str],
+        command: Option<&str>,
+    ) -> anyhow::Result<String> {
+        let body = ContainerCreateBody {
+            image: Some(image.to_owned()),
+            cmd: command.map(|word| vec![word.to_owned()]),
+            env: Some(environment.iter().map(|&variable| variable.to_owned()).collect()),
+            labels: Some(self.labels(Some(site)).into_iter().collect()),
+            network_disabled: Some(true),
+            host_config: Some(HostConfig { binds: Some(vec![format!("{site}:/data")]), ..Default::default() }),
+            ..Default::default()
+        };
+        let _open = self.making().await?;
+        self.create_container(body).await
+    }
+
+    /// Starts a container and waits until it has done what it was told; why it has not, if so.
+    async fn until_it_ends(&self, id: &str) -> anyhow::Result<Result<(), String>> {
+        // What an image cannot even begin, Docker says.
+        if let Err(error) = self.start_container(id).await {
+            return Ok(Err(format!("{error:#}")));
+        }
+        let Ok(status) = tokio::time::timeout(DELIVERY_LIMIT, self.wait(id)).await else {
+            return Ok(Err(format!("it does not end within {} s", DELIVERY_LIMIT.as_secs())));
+        };
+        match status? {
+            0 => Ok(Ok(())),
+            status => Ok(Err(format!("it ends with status {status}: {}", self.last_printed(id).await?))),
+        }
+    }
+
+    /// Starts a container and waits until its homeserver answers; then what its own check of health says, if it has one.
+    async fn until_it_serves(&self, id: &str) -> anyhow::Result<Result<Option<bool>, String>> {
+        const ASK: &str =
+            "import urllib.request as u; print(u.urlopen('http://localhost:8008/health', timeout=5).status)";
+        if let Err(error) = self.start_container(id).await {
+            return Ok(Err(format!("{error:#}")));
+        }
+        let begun = Instant::now();
+        let mut answers = false;
+        while begun.elapsed() < DELIVERY_LIMIT {
+            let state = self.0.docker.inspect_container(id, None).await.map_err(explain)?.state.unwrap_or_default();
+            if state.running != Some(true) {
+                let status = state.exit_code.unwrap_or_default();
+                return Ok(Err(format!("it ends with status {status}: {}", self.last_printed(id).await?)));
+            }
+            answers = answers || self.exec(id, &["python", "-c", ASK]).await?.status == 0;
+            match state.health.and_then(|health| health.status) {
+                Some(HealthStatusEnum::HEALTHY) if answers => return Ok(Ok(Some(true))),
+                Some(HealthStatusEnum::UNHEALTHY) => return Ok(Ok(Some(false))),
+                None | Some(HealthStatusEnum::NONE | HealthStatusEnum::EMPTY) if answers => return Ok(Ok(None)),
+                _ => tokio::time::sleep(SWEEP_POLL).await,
+            }
+        }
+        let what = if answers { "its check of health does not end" } else { "it does not answer" };
+        Ok(Err(format!("{what} within {} s: {}", DELIVERY_LIMIT.as_secs(), self.last_printed(id).await?)))
+    }
+
+    async fn last_printed(&self, id: &str) -> anyhow::Result<String> {
+        let (stdout, stderr) = self.printed(id).await?;
+        let lines: Vec<&str> = stdout.lines().chain(stderr.lines()).filter(|line| !line.trim().is_empty()).collect();
+        Ok(lines[lines.len().saturating_sub(5)..].join("\n"))
     }
 
     /// What a container has printed so far, on standard output and on standard error.

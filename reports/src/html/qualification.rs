@@ -75,14 +75,19 @@ fn one_broken(report: &Report, broken: &Broken) -> Markup {
 }
 
 fn changes(qualification: &Qualification) -> Markup {
-    let unannounced: Vec<&Change> = qualification.unannounced().collect();
+    let (taken, unannounced): (Vec<&Change>, Vec<&Change>) =
+        qualification.unannounced().partition(|change| change.breaks);
     let announced: Vec<&Change> = qualification.changes.iter().filter(|change| change.note.is_some()).collect();
     html! {
         section id="changes" {
             h2 { "What changed without a note" }
-            @if unannounced.is_empty() {
+            @if !taken.is_empty() {
+                p.lead { "Taken away from whoever relied on it, and announced by no note: this is what broke." }
+                (listed(&taken))
+            }
+            @if unannounced.is_empty() && taken.is_empty() {
                 p.lead { "Nothing that was compared with " (qualification.against) "." }
-            } @else {
+            } @else if !unannounced.is_empty() {
                 p.lead {
                     "Otherwise than in " (qualification.against) ", and announced by no note: a warning, not a failure."
                 }
@@ -99,7 +104,7 @@ fn new_notes(qualification: &Qualification) -> Markup {
     html! {
         @if !qualification.new_notes.is_empty() || qualification.notes_unread.is_some() {
             section id="new-notes" {
-                h2 { "Notes that no scenario knows" }
+                h2 { "Notes that no scenario knows in these words" }
                 @if let Some(why) = &qualification.notes_unread {
                     p.lead { "The candidate's upgrade notes were not read: " (why) "." }
                 }

@@ -160,6 +160,8 @@ fn a_change_that_a_note_speaks_of_is_announced_and_a_new_note_is_told() {
         url: "https://example.test/upgrade.html".to_owned(),
         text: "The endpoint `mutual_rooms` goes. Its user_id stays.".to_owned(),
         is_known,
+        is_recent: true,
+        is_gone: false,
     };
     let notes = vec![note("Mutual rooms go", true), note("Another thing", false)];
     let results = vec![named("changes::answers", Outcome::Passed, changes)];
@@ -167,7 +169,9 @@ fn a_change_that_a_note_speaks_of_is_announced_and_a_new_note_is_told() {
     let qualification = report.qualification.as_ref().unwrap();
     let announced: Vec<_> = qualification.changes.iter().map(|change| change.note.as_deref()).collect();
     assert_eq!(announced, [Some("Mutual rooms go"), None]);
-    assert!(qualification.sentence.contains("1 change without a note; 1 note that no scenario knows"));
+    let sentence = &qualification.sentence;
+    assert!(sentence.contains("1 change without a note"), "{sentence}");
+    assert!(sentence.contains("1 note that no scenario knows in these words"), "{sentence}");
     let page = html(&report);
     assert!(page.contains("Notes that no scenario knows") && page.contains("Another thing"), "{page}");
 }
@@ -180,6 +184,8 @@ fn what_is_taken_away_without_a_note_breaks_the_contract() {
         url: String::new(),
         text: "`is_guest` goes.".to_owned(),
         is_known: true,
+        is_recent: true,
+        is_gone: false,
     };
     let judged = |notes| {
         let report =
@@ -193,6 +199,29 @@ fn what_is_taken_away_without_a_note_breaks_the_contract() {
         "{sentence}"
     );
     assert_eq!(judged(vec![note]).0, reports::Verdict::Passed);
+}
+
+#[test]
+fn a_path_that_a_note_names_is_announced_and_what_an_old_note_says_or_a_body_holds_is_not() {
+    let note = |text: &str, is_recent| Announced {
+        heading: "It goes".to_owned(),
+        url: String::new(),
+        text: text.to_owned(),
+        is_known: true,
+        is_recent,
+        is_gone: false,
+    };
+    let announced = |change: &str, note: Announced| {
+        let results = vec![named("changes::answers", Outcome::Passed, json!([{ "breaks": change }]))];
+        let changes = Report::new([recording_of(1, results, vec![note])]).qualification.unwrap().changes;
+        changes[0].note.is_some()
+    };
+    let whois = "admin GET /_synapse/admin/v1/whois/{alice}: was {\"status\":200}, is {\"status\":404}";
+    assert!(announced(whois, note("`GET /_synapse/admin/v1/whois/<user_id>` is removed.", true)));
+    assert!(!announced(whois, note("`GET /_synapse/admin/v1/whois/<user_id>` is removed.", false)));
+    assert!(!announced(whois, note("`GET /_synapse/admin/v2/users` is removed.", true)));
+    let sent = "alice POST /register{\"client_secret\":1}: was {\"status\":200}, is {\"status\":404}";
+    assert!(!announced(sent, note("The `client_secret` may be read from a file.", true)));
 }
 
 #[test]

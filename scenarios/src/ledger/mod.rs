@@ -125,8 +125,21 @@ pub(crate) fn announced(document: &str, against: &Version) -> Vec<Announced> {
         }
         let texts = parts.iter().map(|(part, text)| format!("{}\n\n{}", part.text, text.trim()));
         let text = std::iter::once(text.trim().to_owned()).chain(texts).collect::<Vec<_>>().join("\n\n");
-        notes.push(Announced { heading: heading.text.clone(), url: heading.url(), text, is_known });
+        let (heading, url) = (heading.text.clone(), heading.url());
+        notes.push(Announced { heading, url, text, is_known, is_recent, is_gone: false });
     }
+    let is_missing = |heading: &&Heading| !all.iter().any(|other| other.is_same_section(heading));
+    let gone = known.iter().filter(|heading| heading.is_note(&known)).filter(is_missing);
+    notes.extend(gone.filter(|heading| heading.release.as_ref().is_some_and(|of| of <= against)).map(|heading| {
+        Announced {
+            heading: heading.text.clone(),
+            url: heading.url(),
+            text: "The candidate's document has this section no more.".to_owned(),
+            is_known: false,
+            is_recent: false,
+            is_gone: true,
+        }
+    }));
     notes
 }
 

@@ -1,23 +1,64 @@
 //! The candidate's image beside its predecessor's, and the schema deltas in both.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use harness::prelude::*;
 
-use super::session::{since_the_leg_before, whole};
+use super::session::{gone_since_the_leg_before, since_the_leg_before, whole};
 
-/// What operators build on: what an image is set to do, and what it holds.
+/// What operators build on: what an image is set to do, what it holds, and what its tools take.
 pub(super) fn contract(against: &str, candidate: &str) -> Scenario {
     Scenario::for_note("What changed without a note")
         .hop(against, candidate)
         .invariant("what is otherwise is listed")
         .without_estate("it looks into the images")
         .fact("what the image is set to", |hs: Live| async move {
-            let contract = hs.image().await?;
-            since_the_leg_before(&hs, "contract", &whole(&contract["config"]))
+            let config = &hs.image().await?["config"];
+            let settings = ["Cmd", "Entrypoint", "Env", "StopSignal", "User", "WorkingDir"];
+            let mut set: BTreeMap<&str, Value> = settings.map(|name| (name, config[name].clone())).into();
+            set.insert("Env", environment(&config["Env"]));
+            since_the_leg_before(&hs, "contract", &whole(&json!(set)))
+        })
+        .always(anything())
+        .fact("what the image promises", |hs: Live| async move {
+            let config = &hs.image().await?["config"];
+            let promises = ["ExposedPorts", "Healthcheck", "Volumes"].map(|name| (name, config[name].clone()));
+            let promises: BTreeMap<_, _> = promises.into_iter().filter(|(_, value)| !value.is_null()).collect();
+            gone_since_the_leg_before(&hs, "promises", &whole(&json!(promises)))
+        })
+        .always(anything())
+        // Another entry point or user is as good, as long as whoever runs the image has a homeserver by it.
+        .fact("run as it is delivered", |hs: Live| async move {
+            let environment = ["SYNAPSE_SERVER_NAME=delivered.test", "SYNAPSE_REPORT_STATS=no"];
+            gone_since_the_leg_before(&hs, "delivered", &hs.as_delivered(&environment).await?)
         })
         .always(anything())
         .fact("what the image holds", |hs: Live| async move {
             let held: Value = serde_json::from_str(&hs.python(HOLDS).await?)?;
             since_the_leg_before(&hs, "holds", &held)
+        })
+        .always(anything())
+        .fact("what it declares to need and does not hold", |hs: Live| async move {
+            Ok(serde_json::from_str(&hs.python(NEEDS).await?)?)
+        })
+        .always(json!([]))
+        .fact("tools and their options", |hs: Live| async move {
+            let tools: Value = serde_json::from_str(&hs.python(TOOLS).await?)?;
+            gone_since_the_leg_before(&hs, "tools", &tools)
+        })
+        .always(anything())
+        .fact("settings that are read", |hs: Live| async move {
+            let now: Value = serde_json::from_str(&hs.python(SETTINGS).await?)?;
+            let Ok(before) = hs.recall("settings") else {
+                hs.remember("settings", &now.to_string());
+                return Ok(json!([]));
+            };
+            let before: Value = serde_json::from_str(&before)?;
+            Ok(settings_otherwise(&before, &now))
+        })
+        .always(anything())
+        .fact("how it logs by itself", |hs: Live| async move {
+            since_the_leg_before(&hs, "logging", &json!(hs.python(LOGGING).await?))
         })
         .always(anything())
         .fact("how large the image is", |hs: Live| async move {
@@ -53,7 +94,70 @@ pub(super) fn deltas(against: &str, candidate: &str) -> Scenario {
             Ok(json!(otherwise.collect::<Vec<_>>()))
         })
         .always(json!([]))
+        .fact("deltas that no database would ever have", |hs: Live| async move {
+            let now: Value = serde_json::from_str(&hs.python(DELTAS).await?)?;
+            let (schema, _) = numbers(&hs).await?;
+            let deltas: BTreeSet<&str> = now.as_object().into_iter().flatten().map(|(name, _)| name.as_str()).collect();
+            let known = hs.recall("known deltas").unwrap_or_default();
+            let finished: Option<u64> = hs.recall("schema").ok().and_then(|number| number.parse().ok());
+            hs.remember("known deltas", &deltas.iter().copied().collect::<Vec<_>>().join("\n"));
+            hs.remember("schema", &schema.to_string());
+            let known: BTreeSet<&str> = known.lines().collect();
+            let is_lost = |name: &&&str| {
+                let number = directory(name);
+                // A database has come past the number, or will not come to it.
+                number > schema || (!known.contains(**name) && finished.is_some_and(|finished| number < finished))
+            };
+            Ok(json!(deltas.iter().filter(is_lost).collect::<Vec<_>>()))
+        })
+        .always(json!([]))
+        .fact("whether its predecessor may use its database", |hs: Live| async move {
+            let (schema, oldest) = numbers(&hs).await?;
+            let before = hs.recall("the predecessor's schema").ok().and_then(|number| number.parse::<u64>().ok());
+            hs.remember("the predecessor's schema", &schema.to_string());
+            Ok(match before {
+                Some(before) if before < oldest => json!(format!("no: it has schema {before}, and {oldest} is needed")),
+                _ => json!("yes"),
+            })
+        })
+        .always("yes")
         .named(candidate, "deltas")
+}
+
+/// What the code says of its schema: its number, and that of the oldest code which may still use the database.
+async fn numbers(hs: &Live) -> Result<(u64, u64)> {
+    let program = "from synapse.storage.schema import SCHEMA_VERSION as s, SCHEMA_COMPAT_VERSION as c; print([s, c])";
+    Ok(serde_json::from_str(&hs.python(program).await?)?)
+}
+
+/// The number of the schema that a delta leads to: `73` of `main/delta/73/08x.sql`.
+fn directory(delta: &str) -> u64 {
+    delta.split('/').rev().nth(1).and_then(|number| number.parse().ok()).unwrap_or_default()
+}
+
+/// A container's variables by name, but for those of the interpreter's own image.
+fn environment(variables: &Value) -> Value {
+    let of_python = ["PATH", "LANG", "GPG_KEY"];
+    let named = variables.as_array().into_iter().flatten().filter_map(|it| it.as_str()?.split_once('='));
+    named
+        .filter(|(name, _)| !of_python.contains(name) && !name.starts_with("PYTHON_"))
+        .map(|(name, value)| (name.to_owned(), json!(value)))
+        .collect()
+}
+
+/// Settings that are read no more, and those that are new. One that is still named somewhere has only moved in the code.
+fn settings_otherwise(before: &Value, now: &Value) -> Value {
+    let names = |of: &Value| -> BTreeSet<String> {
+        of.as_array().into_iter().flatten().filter_map(|name| Some(name.as_str()?.to_owned())).collect()
+    };
+    let is_experiment = |name: &String| name.contains("msc") || name.contains("experimental");
+    let (was, is, named) = (names(&before["read"]), names(&now["read"]), names(&now["named"]));
+    let gone = was.difference(&named).map(|name| {
+        let text = format!("{name} is read no more");
+        if is_experiment(name) { json!(text) } else { json!({ "breaks": text }) }
+    });
+    let known = names(&before["named"]);
+    gone.chain(is.difference(&known).map(|name| json!(format!("{name} is new")))).collect()
 }
 
 /// A size beyond so many times the other is told.
@@ -68,6 +172,65 @@ print(json.dumps({
     'SQLite': minor(sqlite3.sqlite_version),
     'OpenSSL': minor(ssl.OPENSSL_VERSION.split()[1]),
 }))";
+
+/// What the package says that it needs, extras that are there included, against what is there.
+const NEEDS: &str = "\
+import importlib.metadata as m, json
+from packaging.requirements import Requirement
+lacks = []
+for line in m.requires('matrix-synapse') or []:
+    need = Requirement(line)
+    is_extra = need.marker is not None and not need.marker.evaluate({'extra': ''})
+    if need.marker is not None and 'extra' not in str(need.marker) and is_extra:
+        continue
+    try:
+        there = m.version(need.name)
+    except m.PackageNotFoundError:
+        if not is_extra:
+            lacks.append('%s, of which %s is needed' % (need.name, need.specifier or 'any'))
+        continue
+    if not need.specifier.contains(there, prereleases=True):
+        lacks.append('%s is %s, and %s is needed' % (need.name, there, need.specifier))
+print(json.dumps(sorted(set(lacks))))";
+
+/// The options of each tool that the package brings, by the tool's own help.
+const TOOLS: &str = "\
+import importlib.metadata as m, json, os, re, shutil, subprocess, sys
+tools = {}
+for entry in m.distribution('matrix-synapse').entry_points:
+    if entry.group == 'console_scripts':
+        program = 'import sys; sys.argv[0] = %r; from %s import %s as main; sys.exit(main())' % (
+            entry.name, *entry.value.split(':'))
+        said = subprocess.run([sys.executable, '-c', program, '--help'], capture_output=True, text=True)
+        tools[entry.name] = {
+            'help': said.returncode == 0,
+            'options': {option: True for option in re.findall(r'(?<![\\w-])--?[a-z][\\w-]*', said.stdout)},
+        }
+print(json.dumps(tools))";
+
+/// Names that the configuration's code takes out of what it is given, and all that it names at all.
+const SETTINGS: &str = "\
+import ast, glob, json, os, synapse.config
+read, named = set(), set()
+for path in glob.glob(os.path.join(os.path.dirname(synapse.config.__file__), '*.py')):
+    for node in ast.walk(ast.parse(open(path).read())):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.isidentifier():
+            named.add(node.value)
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+            named.add(node.target.id)
+        of = None
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == 'get':
+            of = node.args[0] if node.args else None
+        if isinstance(node, ast.Subscript):
+            of = node.slice
+        if isinstance(of, ast.Constant) and isinstance(of.value, str) and of.value.isidentifier():
+            read.add(of.value)
+print(json.dumps({'read': sorted(read), 'named': sorted(named)}))";
+
+/// The logging that a homeserver is given where an operator gives none.
+const LOGGING: &str = "\
+from synapse.config.logger import DEFAULT_LOG_CONFIG
+print(DEFAULT_LOG_CONFIG.template)";
 
 /// Every file below a directory of deltas, with a sum of its content.
 const DELTAS: &str = "\

@@ -29,6 +29,24 @@ const ON_PURPOSE: &[OnPurpose] = &[OnPurpose {
     reference: "https://github.com/element-hq/synapse/pull/20220",
 }];
 
+/// What browsers and caches go by.
+const HEADERS: [&str; 10] = [
+    "access-control-allow-headers",
+    "access-control-allow-methods",
+    "access-control-allow-origin",
+    "cache-control",
+    "content-disposition",
+    "content-security-policy",
+    "content-type",
+    "cross-origin-resource-policy",
+    "location",
+    "x-robots-tag",
+];
+
+/// A difference is told in so many characters at most, and so many of them: beyond that nobody reads on.
+const TOLD: usize = 300;
+const TOLD_AT_ONCE: usize = 50;
+
 /// One request of the session.
 #[derive(Clone, Debug)]
 struct Ask {
@@ -88,7 +106,7 @@ pub(super) fn answers(against: &str, candidate: &str) -> Scenario {
             let text = hs.anonymous().at("main:9000")?.get("/metrics").await?.ok()?.text();
             let declared = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
             let names: BTreeMap<&str, &str> = declared.collect();
-            since_the_leg_before(&hs, "names of metrics", &json!(names))
+            gone_since_the_leg_before(&hs, "names of metrics", &json!(names))
         })
         .always(anything())
         .named(candidate, "answers")
@@ -128,12 +146,14 @@ async fn run(hs: &Live, asks: &[Ask]) -> Result<Value> {
         }
         let answer = request.await?;
         let body = answer.json().ok();
-        let shown = match (ask.keeps, body) {
-            (Keeps::Status, _) => answer.brief(),
-            (Keeps::Shape, Some(body)) => json!({ "answers": answer.brief(), "body": shape(&body) }),
-            (Keeps::All, Some(body)) => json!({ "answers": answer.brief(), "body": whole(&body) }),
-            (_, None) => json!({ "answers": answer.brief(), "type": answer.header("content-type") }),
-        };
+        let headers: BTreeMap<&str, &str> =
+            HEADERS.iter().filter_map(|&name| Some((name, answer.header(name)?))).collect();
+        let mut shown = json!({ "answers": answer.brief(), "headers": headers });
+        match (ask.keeps, body) {
+            (Keeps::Shape, Some(body)) => shown["body"] = shape(&body),
+            (Keeps::All, Some(body)) => shown["body"] = whole(&body),
+            (Keeps::Status, _) | (_, None) => {}
+        }
         answers.insert(
             format!("{} {} {}{}", ask.who, ask.method, ask.path, ask.body.as_deref().unwrap_or_default()),
             shown,
@@ -144,44 +164,89 @@ async fn run(hs: &Live, asks: &[Ask]) -> Result<Value> {
 
 /// What is otherwise than on the first leg, on which nothing is.
 pub(super) fn since_the_leg_before(hs: &Live, what: &str, now: &Value) -> Result<Value> {
+    let listed = |differences: Vec<Difference>| {
+        differences.into_iter().map(|difference| Difference { takes_away: false, ..difference }).collect()
+    };
+    since(hs, what, now, listed)
+}
+
+/// The same, and what is gone is marked as taken away from whoever relies on it.
+pub(super) fn gone_since_the_leg_before(hs: &Live, what: &str, now: &Value) -> Result<Value> {
+    since(hs, what, now, |differences| differences)
+}
+
+fn since(hs: &Live, what: &str, now: &Value, judge: impl Fn(Vec<Difference>) -> Vec<Difference>) -> Result<Value> {
     let Some(before) = on_the_leg_before(hs, what, now)? else { return Ok(json!([])) };
     let mut differences = Vec::new();
     compare("", &before, now, &mut differences);
-    Ok(differences.into_iter().map(|difference| difference.text).collect())
+    Ok(told(judge(differences), hs.release()))
 }
 
-/// The same of answers: one that is of another kind is one difference, and what is taken away from clients is marked.
+/// The same of answers: one that is of another kind is one difference.
 fn answered_since(hs: &Live, what: &str, now: &Value) -> Result<Value> {
     let Some(before) = on_the_leg_before(hs, what, now)? else { return Ok(json!([])) };
-    Ok(answered_otherwise(&before, now, hs.release()))
+    Ok(told(answered_otherwise(&before, now), hs.release()))
 }
 
-fn answered_otherwise(before: &Value, now: &Value, release: &Version) -> Value {
+fn answered_otherwise(before: &Value, now: &Value) -> Vec<Difference> {
     let mut differences = Vec::new();
+    let mut headers: BTreeMap<(String, bool), Vec<&String>> = BTreeMap::new();
     for (ask, now) in now.as_object().into_iter().flatten() {
         let before = &before[ask];
-        // The text of an error is for people.
-        let answer = |shown: &Value| if shown["answers"].is_null() { shown.clone() } else { shown["answers"].clone() };
-        let status = |shown: &Value| answer(shown)["status"].clone();
-        let succeeded = status(before).as_u64().is_some_and(|status| status < 400);
-        let is_promised = succeeded && !ask.contains("/unstable/");
-        if status(before) == status(now) {
-            let mut inner = Vec::new();
-            compare(ask, before, now, &mut inner);
-            differences
-                .extend(inner.into_iter().map(|it| Difference { takes_away: is_promised && it.takes_away, ..it }));
-        } else {
-            let fails = status(now).as_u64().is_none_or(|status| status >= 400);
-            let text = format!("{ask}: was {}, is {}", answer(before), answer(now));
-            differences.push(Difference { place: ask.clone(), text, takes_away: is_promised && fails });
+        let status = |shown: &Value| shown["answers"]["status"].as_u64();
+        let (was, is) = (status(before).unwrap_or_default(), status(now).unwrap_or_default());
+        if was != is {
+            let text = format!("{ask}: was {}, is {}", before["answers"], now["answers"]);
+            let fails = was < 400 && is >= 400 && !is_experiment(ask);
+            // Doors that were shut for a reason; and nobody asks for an error of the server's.
+            let opens = matches!(was, 401 | 403) && is < 400;
+            differences.push(Difference { place: ask.clone(), text, takes_away: fails || opens || is >= 500 });
+            continue;
+        }
+        let is_promised = was < 400 && !is_experiment(ask);
+        let code =
+            |shown: &Value| shown["answers"]["errcode"].as_str().filter(|code| *code != "M_UNKNOWN").map(str::to_owned);
+        if before["answers"] != now["answers"] {
+            let text = format!("{ask}: was {}, is {}", before["answers"], now["answers"]);
+            // Programs go by the code; the text is for people.
+            let takes_away = code(before).is_some() && code(now).is_none() && !is_experiment(ask);
+            differences.push(Difference { place: ask.clone(), text, takes_away });
+        }
+        let mut inner = Vec::new();
+        compare(ask, &json!({ "body": before["body"] }), &json!({ "body": now["body"] }), &mut inner);
+        differences.extend(inner.into_iter().map(|it| Difference { takes_away: is_promised && it.takes_away, ..it }));
+        // What is to be said of one answer's headers is to be said of many.
+        let mut inner = Vec::new();
+        compare("headers", &before["headers"], &now["headers"], &mut inner);
+        for Difference { text, takes_away, .. } in inner {
+            headers.entry((text, is_promised && takes_away)).or_default().push(ask);
         }
     }
-    let shown = |Difference { place, text, takes_away }| match on_purpose(&place, release) {
-        Some(reference) => json!(format!("{text} (meant so: {reference})")),
-        None if takes_away => json!({ "breaks": text }),
-        None => json!(text),
-    };
-    differences.into_iter().map(shown).collect()
+    differences.extend(headers.into_iter().map(|((text, takes_away), asks)| {
+        let more = if asks.len() > 1 { format!(" and {} more", asks.len() - 1) } else { String::new() };
+        Difference { place: asks[0].clone(), text: format!("{}{more} → {text}", asks[0]), takes_away }
+    }));
+    differences
+}
+
+/// What breaks something first, and no more than is read.
+fn told(mut differences: Vec<Difference>, release: &Version) -> Value {
+    let meant = |difference: &Difference| on_purpose(&difference.place, release);
+    differences.sort_by_key(|difference| !difference.takes_away || meant(difference).is_some());
+    let more = differences.len().saturating_sub(TOLD_AT_ONCE);
+    let rest = (more > 0).then(|| json!(format!("and {more} more, which the requests in the evidence show")));
+    let shown = differences.iter().take(TOLD_AT_ONCE).map(|difference| {
+        let text = match difference.text.char_indices().nth(TOLD) {
+            Some((end, _)) => format!("{} …", &difference.text[..end]),
+            None => difference.text.clone(),
+        };
+        match meant(difference) {
+            Some(reference) => json!(format!("{text} (meant so: {reference})")),
+            None if difference.takes_away => json!({ "breaks": text }),
+            None => json!(text),
+        }
+    });
+    shown.chain(rest).collect()
 }
 
 /// Where upstream says that a difference at this place is meant.
@@ -350,11 +415,7 @@ fn compare(place: &str, before: &Value, now: &Value, differences: &mut Vec<Diffe
         if had.is_some() && had == has {
             return;
         }
-        // An empty list, or nothing at all, is what the data made it; another value of the same kind is no loss.
-        let takes_away = match (had, has) {
-            (Some(_), Some(_)) => is_kind(before) && is_kind(now) && before != "nothing" && now != "nothing",
-            _ => before != "null" && now != "null",
-        };
+        let takes_away = is_loss(before, now) && !is_experiment(place);
         let text = format!("{place}: was {before}, is {now}");
         differences.push(Difference { place: place.to_owned(), text, takes_away });
         return;
@@ -368,7 +429,7 @@ fn compare(place: &str, before: &Value, now: &Value, differences: &mut Vec<Diffe
                 compare(&place, before, now, differences);
                 continue;
             }
-            (Some(before), None) => (format!("{place} is gone (was {before})"), !is_unstable(key)),
+            (Some(before), None) => (format!("{place} is gone (was {before})"), key != "*" && !is_experiment(&place)),
             (None, Some(now)) => (format!("{place} is new ({now})"), false),
             (None, None) => continue,
         };
@@ -376,13 +437,25 @@ fn compare(place: &str, before: &Value, now: &Value, differences: &mut Vec<Diffe
     }
 }
 
-/// Is it the name of an experiment, which may go at any time, or an id?
-fn is_unstable(name: &str) -> bool {
-    name == "*"
-        || name.contains("msc")
-        || name.contains("unstable")
-        || name.starts_with("org.")
-        || name.starts_with("io.")
+/// Is a value taken away by what is there now? An empty list, or nothing at all, is what the data made it; another value of
+/// the same kind is no loss, but for a yes that becomes a no.
+fn is_loss(before: &Value, now: &Value) -> bool {
+    let is_absent = |value: &Value| value.is_null() || value == "null" || value == "nothing";
+    match (before, now) {
+        _ if is_absent(before) || is_absent(now) => false,
+        (Value::Bool(was), Value::Bool(is)) => *was && !is,
+        (Value::Number(_), Value::Number(_)) => false,
+        (Value::String(_), Value::String(_)) => is_kind(before) && is_kind(now),
+        _ => true,
+    }
+}
+
+/// Is it the place of an experiment, which may go at any time?
+fn is_experiment(place: &str) -> bool {
+    let is = |name: &str| {
+        name.contains("msc") || name.contains("unstable") || name.starts_with("org.") || name.starts_with("io.")
+    };
+    place.split(" → ").any(is)
 }
 
 #[cfg(test)]
@@ -422,7 +495,7 @@ mod tests {
             "alice GET /comes": ok(json!({ "much": 1 })),
         });
         let release = "1.163.2".parse().unwrap();
-        let seen = answered_otherwise(&before, &now, &release);
+        let seen = told(answered_otherwise(&before, &now), &release);
         let breaks: Vec<&str> = seen.as_array().unwrap().iter().filter_map(|it| it["breaks"].as_str()).collect();
         assert_eq!(
             breaks,
@@ -440,12 +513,62 @@ mod tests {
         let rules = |rules: Value| json!({ "alice GET /pushrules/": { "answers": { "status": 200 }, "body": rules } });
         let before = rules(json!({ "override": { ".m.rule.roomnotif": {}, ".m.rule.other": {} } }));
         let breaks = |release: &str, now: Value| {
-            let seen = answered_otherwise(&before, &rules(now), &release.parse().unwrap());
+            let seen = told(answered_otherwise(&before, &rules(now)), &release.parse().unwrap());
             seen.as_array().unwrap().iter().filter(|it| it["breaks"].is_string()).count()
         };
         let without_rules = json!({ "override": {} });
         assert_eq!((breaks("1.163.2", without_rules.clone()), breaks("1.164.0rc3", without_rules)), (2, 1));
         assert_eq!(breaks("1.164.0rc3", json!({})), 1);
+    }
+
+    #[test]
+    fn doors_that_open_and_codes_that_are_lost_break_and_experiments_and_switches_turned_on_do_not() {
+        let refused = |status: u64, code: &str| json!({ "answers": { "status": status, "errcode": code } });
+        let ok =
+            |body: Value, headers: Value| json!({ "answers": { "status": 200 }, "body": body, "headers": headers });
+        let cors = json!({ "access-control-allow-origin": "*" });
+        let can = |on: bool| json!({ "m.thing": { "enabled": on }, "unstable_features": { "org.matrix.x": !on } });
+        let before = json!({
+            "alice GET /_synapse/admin/v1/x": refused(403, "M_FORBIDDEN"),
+            "alice GET /code": refused(400, "M_NOT_FOUND"),
+            "alice GET /other code": refused(400, "M_UNKNOWN"),
+            "alice GET /fails": refused(404, "M_NOT_FOUND"),
+            "alice GET /on": ok(can(false), cors.clone()),
+            "alice GET /off": ok(can(true), cors.clone()),
+            "alice GET /some": ok(shape(&json!({ "chunk": [] })), cors),
+        });
+        let now = json!({
+            "alice GET /_synapse/admin/v1/x": ok(json!({}), json!({})),
+            "alice GET /code": refused(400, "M_UNKNOWN"),
+            "alice GET /other code": refused(400, "M_INVALID_PARAM"),
+            "alice GET /fails": refused(500, "M_UNKNOWN"),
+            "alice GET /on": ok(can(true), json!({})),
+            "alice GET /off": ok(can(false), json!({})),
+            "alice GET /some": ok(shape(&json!({ "chunk": [{ "a": 1 }] })), json!({})),
+        });
+        let seen = told(answered_otherwise(&before, &now), &"1.163.2".parse().unwrap());
+        let breaks: Vec<&str> = seen.as_array().unwrap().iter().filter_map(|it| it["breaks"].as_str()).collect();
+        assert_eq!(
+            breaks,
+            [
+                r#"alice GET /_synapse/admin/v1/x: was {"status":403,"errcode":"M_FORBIDDEN"}, is {"status":200}"#,
+                r#"alice GET /code: was {"status":400,"errcode":"M_NOT_FOUND"}, is {"status":400,"errcode":"M_UNKNOWN"}"#,
+                r#"alice GET /fails: was {"status":404,"errcode":"M_NOT_FOUND"}, is {"status":500,"errcode":"M_UNKNOWN"}"#,
+                "alice GET /off → body → m.thing → enabled: was true, is false",
+                r#"alice GET /off and 2 more → headers → access-control-allow-origin is gone (was "*")"#,
+            ]
+        );
+    }
+
+    #[test]
+    fn what_is_too_much_to_be_read_still_breaks() {
+        let body = |number: usize| {
+            json!((0..number).map(|at| (format!("f{at}"), json!("x".repeat(500)))).collect::<BTreeMap<_, _>>())
+        };
+        let answer = |number| json!({ "alice GET /x": { "answers": { "status": 200 }, "body": body(number) } });
+        let seen = told(answered_otherwise(&answer(200), &answer(0)), &"1.163.2".parse().unwrap());
+        let seen = seen.as_array().unwrap();
+        assert_eq!((seen.len(), seen.iter().filter(|it| it["breaks"].is_string()).count()), (51, 50));
     }
 
     #[test]
