@@ -555,7 +555,7 @@ mod tests {
                 r#"alice GET /code: was {"status":400,"errcode":"M_NOT_FOUND"}, is {"status":400,"errcode":"M_UNKNOWN"}"#,
                 r#"alice GET /fails: was {"status":404,"errcode":"M_NOT_FOUND"}, is {"status":500,"errcode":"M_UNKNOWN"}"#,
                 "alice GET /off → body → m.thing → enabled: was true, is false",
-                r#"alice GET /off and 2 more → headers → access-control-allow-origin is gone (was "*")"#,
+                r#"alice GET /on and 2 more → headers → access-control-allow-origin is gone (was "*")"#,
             ]
         );
     }
