@@ -18,14 +18,16 @@ pub(crate) async fn found(hs: Live) -> Result<()> {
 }
 
 /// Routes that workers served, too. What is asked of the federation API is not signed.
-const ROUTES: [(&str, &str); 9] = [
+const ROUTES: [(&str, &str); 11] = [
     ("GET", "/_matrix/client/v3/joined_groups"),
     ("GET", "/_matrix/client/r0/joined_groups"),
     ("GET", "/_matrix/client/unstable/joined_groups"),
     ("GET", "/_matrix/client/v3/groups/{group escaped}/profile"),
     ("GET", "/_matrix/client/r0/groups/{group escaped}/summary"),
     ("POST", "/_matrix/client/v3/publicised_groups"),
+    ("POST", "/_matrix/client/unstable/publicised_groups"),
     ("GET", "/_matrix/client/v3/publicised_groups/{alice}"),
+    ("GET", "/_matrix/client/r0/publicised_groups/{alice}"),
     ("GET", "/_matrix/federation/v1/groups/{group escaped}/profile"),
     ("POST", "/_matrix/federation/v1/get_groups_publicised"),
 ];

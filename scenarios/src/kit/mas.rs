@@ -36,6 +36,16 @@ pub(crate) async fn provision(hs: &Live, localpart: &str) -> Result<Value> {
     Ok(json!({ "user": user.refusal(), "device": device.refusal() }))
 }
 
+/// A user whom the service makes.
+pub(crate) fn makes() -> Probe {
+    Probe::from(|hs: Live| async move { provision(&hs, &hs.unique("newcomer")).await })
+}
+
+/// What [`makes`] shows where it may.
+pub(crate) fn made() -> Value {
+    json!({ "user": status(201), "device": status(201) })
+}
+
 /// What the homeserver takes the holder of this token for.
 pub(crate) async fn whoami(hs: &Live, token: &str) -> Result<Value> {
     let answer = hs.anonymous().with_token(token).get("/_matrix/client/v3/account/whoami").await?;
@@ -71,4 +81,38 @@ pub(crate) fn carol() -> Probe {
 /// What [`carol`] shows where it is good.
 pub(crate) fn is_carol() -> Value {
     json!("Carol, on her phone")
+}
+
+/// Paths at which users and admins manage accounts that no service manages for them. What is asked there is asked by
+/// nobody.
+const ACCOUNT_PATHS: [&str; 7] = [
+    "/_matrix/client/v3/logout",
+    "/_matrix/client/v3/account/password",
+    "/_matrix/client/v3/account/deactivate",
+    "/_matrix/client/v3/account/3pid",
+    "/_matrix/client/v3/delete_devices",
+    "/_synapse/admin/v1/reset_password/@nobody:hs.test",
+    "/_synapse/admin/v1/registration_tokens/new",
+];
+
+/// What each of them answers.
+pub(crate) fn account_paths() -> Probe {
+    Probe::from(|hs: Live| async move {
+        let mut answers = serde_json::Map::new();
+        for path in ACCOUNT_PATHS {
+            answers.insert(path.to_owned(), hs.anonymous().post(path, &json!({})).await?.brief());
+        }
+        Ok(Value::Object(answers))
+    })
+}
+
+/// What [`account_paths`] shows where they are: who asks has to say who they are, by a token or step by step.
+pub(crate) fn managed() -> Value {
+    let answer = |path: &str| if path.ends_with("/password") { status(401) } else { error(401, "M_MISSING_TOKEN") };
+    ACCOUNT_PATHS.into_iter().map(|path| (path.to_owned(), answer(path))).collect()
+}
+
+/// What it shows where they are not.
+pub(crate) fn unmanaged() -> Value {
+    ACCOUNT_PATHS.into_iter().map(|path| (path.to_owned(), not_found())).collect()
 }

@@ -5,6 +5,7 @@ pub(crate) mod federation;
 pub(crate) mod groups;
 pub(crate) mod login_tokens;
 pub(crate) mod mas;
+pub(crate) mod media;
 pub(crate) mod metrics;
 pub(crate) mod notices;
 pub(crate) mod platform;

@@ -2,6 +2,8 @@
 
 use harness::prelude::*;
 
+use crate::kit::media;
+
 notes!("1.44.0": url_cache_not_mirrored);
 
 /// What previews of web pages leave in the media store is no longer copied to storage providers, nor looked for there: an image
@@ -58,19 +60,30 @@ fn url_cache_not_mirrored() -> Scenario {
             Ok(json!(there(&hs, &["media_store/local_content", "provider/local_content"], &below(&uri)).await?))
         })
         .always(json!([true, true]))
+        .fact("thumbnails of an upload", |hs: Live| async move {
+            let id = media::upload(&hs.user("alice").await?).await?;
+            Ok(json!(there(&hs, &["media_store/local_thumbnails", "provider/local_thumbnails"], &below(&id)).await?))
+        })
+        .always(json!([true, true]))
         .fact("an upload that only the provider has", get("/_matrix/media/r0/download/hs.test/{upload}").body())
         .always(json!({ "status": 200, "body": "kept" }))
         .fact("an image that only the provider has", |hs: Live| async move {
             let image = preview(&hs, &page(&hs)).await?;
             hs.python(&format!(
                 "import os, shutil\n\
-                 os.makedirs(os.path.dirname('/data/provider/url_cache/{image}'), exist_ok=True)\n\
-                 shutil.move('/data/media_store/url_cache/{image}', '/data/provider/url_cache/{image}')"
+                 for below in ('url_cache/{image}', 'url_cache_thumbnails/{image}'):\n\
+                 \x20   here, there = '/data/media_store/' + below, '/data/provider/' + below\n\
+                 \x20   shutil.rmtree(there, ignore_errors=True)\n\
+                 \x20   os.makedirs(os.path.dirname(there), exist_ok=True)\n\
+                 \x20   shutil.move(here, there)"
             ))
             .await?;
-            download(&hs, &image).await
+            Ok(json!({ "image": download(&hs, &image).await?, "thumbnail": thumbnail(&hs, &image).await? }))
         })
-        .changes(picture(), error(404, "M_NOT_FOUND"))
+        .changes(
+            json!({ "image": picture(), "thumbnail": { "status": 200, "type": "image/png" } }),
+            json!({ "image": error(404, "M_NOT_FOUND"), "thumbnail": error(404, "M_NOT_FOUND") }),
+        )
         .fact(before, |hs: Live| async move {
             let (page, image) = (hs.recall("old page")?, hs.recall("old image")?);
             let by_provider = there(&hs, &["provider/url_cache"], &image).await? == [true];
@@ -126,7 +139,17 @@ async fn download(hs: &Live, image: &str) -> Result<Value> {
     Ok(json!({ "type": answer.header("content-type"), "bytes": hex::encode(answer.bytes()) }))
 }
 
-/// What it gives where the image is there.
+/// What a request for its thumbnail gives.
+async fn thumbnail(hs: &Live, image: &str) -> Result<Value> {
+    let path = format!("/_matrix/media/r0/thumbnail/hs.test/{}?width=32&height=32", image.replacen('/', "_", 1));
+    let answer = hs.anonymous().get(&path).await?;
+    if answer.status() != 200 {
+        return Ok(answer.brief());
+    }
+    Ok(json!({ "status": 200, "type": answer.header("content-type") }))
+}
+
+/// What a download gives where the image is there.
 fn picture() -> Value {
     json!({ "type": "image/png", "bytes": matches(&format!("^89504e470d0a1a0a.{{{}}}$", (BYTES - 8) * 2)) })
 }

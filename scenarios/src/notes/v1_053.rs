@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use harness::prelude::*;
+use harness::{Method, prelude::*};
 
 notes!(
     "1.53.0":
@@ -151,14 +151,19 @@ fn registration_token_validity() -> Scenario {
         "/_matrix/client/unstable/org.matrix.msc3231/register/org.matrix.msc3231.login.registration_token/validity";
     let new = "/_matrix/client/v1/register/m.login.registration_token/validity";
     let twin = "/_matrix/client/unstable/register/m.login.registration_token/validity";
-    let fallback = |stage: &str| format!("/_matrix/client/r0/auth/{stage}/fallback/web");
     let form = |id: &str, stage: &str| {
         let action = format!("<form {id}method=\"post\" action=\"{}\">", fallback(stage));
         json!({ "status": 200, "body": contains(&action) })
     };
     let with_id = "id=\"registrationForm\" ";
     let no_stage = || json!({ "status": 404, "body": { "errcode": "M_UNKNOWN", "error": "Unknown auth stage type" } });
+    let passed = || json!({ "status": 200, "body": contains("You may now close this window") });
+    let by_page = |page: Value, in_the_end: u16| json!({ "page": page, "in the end": status(in_the_end) });
     let valid = |valid: bool| json!({ "status": 200, "body": { "valid": valid } });
+    let once = |before: Value, registered: u16, after: Value| {
+        let registered = status(registered);
+        json!({ "before": before, "a registration": registered, "after": after })
+    };
     let flows = |stage: &str| json!([{ "stages": [stage, "m.login.dummy"] }]);
     let nginx_refuses = || json!({ "status": 404, "body": contains("nginx") });
     let ask = |path: &str, token: &str| get(&format!("{path}?token={token}")).body();
@@ -237,6 +242,12 @@ fn registration_token_validity() -> Scenario {
         .changes(no_such_stage(), registered(NEW_STAGE))
         .fact("a registration under the new name, unknown token", registration(NEW_STAGE, "nope"))
         .changes(no_such_stage(), no_such_token())
+        .fact("a registration by the page of the old stage", registration_by_page(OLD_STAGE))
+        .changes(by_page(passed(), 200), by_page(no_stage(), 401))
+        .fact("a registration by the page of the new stage", registration_by_page(NEW_STAGE))
+        .changes(by_page(no_stage(), 401), by_page(passed(), 200))
+        .fact("a token that may be used once", used_once(new))
+        .changes(once(no_such_path(400), 401, no_such_path(400)), once(valid(true), 200, valid(false)))
 }
 
 /// A module that is told by which stages somebody has registered, and writes them down by what was asked for.
@@ -252,23 +263,58 @@ class Results:
             json.dump(sorted(uia_results), file)
 "#;
 
+const REGISTER: &str = "/_matrix/client/r0/register";
+
 /// A registration by this stage with this token: what the stage answers, and what becomes of it in the end.
 fn registration(stage: &'static str, token: &'static str) -> Probe {
+    Probe::from(move |hs: Live| async move { register(&hs, stage, token).await })
+}
+
+async fn register(hs: &Live, stage: &str, token: &str) -> Result<Value> {
+    let name = hs.unique("newcomer");
+    let mut body = json!({ "username": name, "password": "Pa55w0rd!" });
+    let session = hs.anonymous().post(REGISTER, &body).await?.field("session")?;
+    body["auth"] = json!({ "type": stage, "token": token, "session": session });
+    let by_token = hs.anonymous().post(REGISTER, &body).await?;
+    body["auth"] = json!({ "type": "m.login.dummy", "session": session });
+    let in_the_end = hs.anonymous().post(REGISTER, &body).await?;
+    let results = hs.read(&format!("/data/results-{name}")).await?;
+    Ok(json!({
+        "token": by_token.refusal(),
+        "completed": by_token.json()?["completed"],
+        "in the end": in_the_end.brief(),
+        "a module sees": results.as_str().map(serde_json::from_str::<Value>).transpose()?,
+    }))
+}
+
+/// The page at which a stage is passed by people whose clients do not know it.
+fn fallback(stage: &str) -> String {
+    format!("/_matrix/client/r0/auth/{stage}/fallback/web")
+}
+
+/// A registration whose token is given at the page of this stage: what the page shows then, and what becomes of it.
+fn registration_by_page(stage: &'static str) -> Probe {
     Probe::from(move |hs: Live| async move {
-        let (path, name) = ("/_matrix/client/r0/register", hs.unique("newcomer"));
-        let mut body = json!({ "username": name, "password": "Pa55w0rd!" });
-        let session = hs.anonymous().post(path, &body).await?.field("session")?;
-        body["auth"] = json!({ "type": stage, "token": token, "session": session });
-        let by_token = hs.anonymous().post(path, &body).await?;
+        let mut body = json!({ "username": hs.unique("newcomer"), "password": "Pa55w0rd!" });
+        let session = hs.anonymous().post(REGISTER, &body).await?.field("session")?;
+        let page = hs.anonymous().request(Method::POST, &fallback(stage));
+        let page = page.form(&[("session", &session), ("token", "abcd")]).await?;
         body["auth"] = json!({ "type": "m.login.dummy", "session": session });
-        let in_the_end = hs.anonymous().post(path, &body).await?;
-        let results = hs.read(&format!("/data/results-{name}")).await?;
-        Ok(json!({
-            "token": by_token.refusal(),
-            "completed": by_token.json()?["completed"],
-            "in the end": in_the_end.brief(),
-            "a module sees": results.as_str().map(serde_json::from_str::<Value>).transpose()?,
-        }))
+        let in_the_end = hs.anonymous().post(REGISTER, &body).await?;
+        Ok(json!({ "page": page.whole(), "in the end": in_the_end.brief() }))
+    })
+}
+
+/// Is a token that may be used once valid, and still after a registration with it?
+fn used_once(path: &'static str) -> Probe {
+    Probe::from(move |hs: Live| async move {
+        let token = hs.unique("once");
+        let made = json!({ "token": token, "uses_allowed": 1 });
+        hs.admin().await?.post("/_synapse/admin/v1/registration_tokens/new", &made).await?.ok()?;
+        let ask = async || -> Result<Value> { Ok(hs.anonymous().get(&format!("{path}?token={token}")).await?.whole()) };
+        let before = ask().await?;
+        let registration = register(&hs, NEW_STAGE, &token).await?["in the end"].clone();
+        Ok(json!({ "before": before, "a registration": registration, "after": ask().await? }))
     })
 }
 

@@ -47,10 +47,14 @@ fn synctl_entry_point() -> Scenario {
         )
         .file("second/homeserver.yaml", second_server().to_string())
         .file("second/log.config", json!({ "version": 1, "disable_existing_loggers": false }).to_string())
-        .fact("a homeserver that `synctl` starts and stops", managed())
+        .fact("a homeserver that `synctl` starts, restarts and stops", managed())
         .always(json!({
             "start": "started synapse.app.homeserver(homeserver.yaml)\n",
             "answers": 200,
+            "restart": "stopped synapse.app.homeserver\nWaiting for processes to exit...\nAll processes exited\n\
+                        started synapse.app.homeserver(homeserver.yaml)\n",
+            "answers then": 200,
+            "in another process": true,
             "stop": contains("stopped synapse.app.homeserver"),
             "then answers": null,
         }))
@@ -81,9 +85,21 @@ fn managed() -> Probe {
     Probe::from(|hs: Live| async move {
         let start = synctl(&hs, "start").await?;
         // `synctl` returns before the homeserver listens.
-        let answers = eventually(|| second_answers(&hs), |answers| !answers.is_null()).await?;
+        let listens = async || eventually(|| second_answers(&hs), |answers| !answers.is_null()).await;
+        let process = async || hs.read("/data/second/homeserver.pid").await;
+        let (answers, first) = (listens().await?, process().await?);
+        let restart = synctl(&hs, "restart").await?;
+        let (again, second) = (listens().await?, process().await?);
         let stop = synctl(&hs, "stop").await?;
-        Ok(json!({ "start": start, "answers": answers, "stop": stop, "then answers": second_answers(&hs).await? }))
+        Ok(json!({
+            "start": start,
+            "answers": answers,
+            "restart": restart,
+            "answers then": again,
+            "in another process": first.is_string() && second.is_string() && first != second,
+            "stop": stop,
+            "then answers": second_answers(&hs).await?,
+        }))
     })
 }
 

@@ -36,6 +36,9 @@ fn open_registration() -> Scenario {
                 .step("the operator insists", |it| {
                     it.reconfigure(json!({ "enable_registration_without_verification": true })).now("start", started())
                 })
+                .step("and no longer does", |it| {
+                    it.reconfigure(json!({ "enable_registration_without_verification": false }))
+                })
                 .step("or asks for a token", |it| {
                     it.unset("enable_registration_without_verification")
                         .reconfigure(json!({ "registration_requires_token": true }))
@@ -141,7 +144,7 @@ fn unsafe_locale() -> Scenario {
         ))
     };
     let warnings = || log_lines(" - WARNING - Database has incorrect");
-    let insists = || json!({ "database": { "allow_unsafe_locale": true } });
+    let insists = |insists: bool| json!({ "database": { "allow_unsafe_locale": insists } });
     Scenario::for_note("Change in behaviour for PostgreSQL databases with unsafe locale")
         .only_on(Database::Postgres)
         .hop("1.55.2", "1.56.0")
@@ -151,12 +154,10 @@ fn unsafe_locale() -> Scenario {
                 .changes(started(), refuses("collation"))
                 .fact("warnings", warnings())
                 .changes(warns(&["collation", "ctype"]), warns(&["collation"]))
-                .step("the operator insists", |it| it.reconfigure(insists()).now("start", started()))
+                .step("the operator insists", |it| it.reconfigure(insists(true)).now("start", started()))
+                .step("and no longer does", |it| it.reconfigure(insists(false)))
                 .step("the database is dumped and read back into one with the right locale", |it| {
-                    it.reconfigure(json!({ "database": { "allow_unsafe_locale": false } }))
-                        .locale("C")
-                        .now("start", started())
-                        .now("warnings", json!([]))
+                    it.locale("C").now("start", started()).now("warnings", json!([]))
                 })
         })
         .variant("the character type only", |it| {
@@ -166,11 +167,11 @@ fn unsafe_locale() -> Scenario {
                 .fact("warnings", warnings())
                 .always(warns(&["ctype"]))
                 .step("the operator insists", |it| {
-                    it.reconfigure(insists()).now("start", started()).now("warnings", json!([]))
+                    it.reconfigure(insists(true)).now("start", started()).now("warnings", json!([]))
                 })
         })
         .variant("an empty database", |it| {
-            it.locale("C.utf8").from_scratch().config(insists()).fact("start", start()).always(refused(
+            it.locale("C.utf8").from_scratch().config(insists(true)).fact("start", start()).always(refused(
                 "Database is incorrectly configured: - 'COLLATE' is set to 'C.utf8'. Should be 'C' \
                  - 'CTYPE' is set to 'C.utf8'. Should be 'C'",
             ))

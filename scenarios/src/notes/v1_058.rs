@@ -34,4 +34,5 @@ fn groups_disabled() -> Scenario {
                 .now_since("1.61.0", asked, json!({ "errcode": "M_UNRECOGNIZED", "error": "Unrecognized request" }))
                 .now_since("1.61.0", synced, Value::Null)
         })
+        .step("and off", |it| it.reconfigure(json!({ "experimental_features": { "groups_enabled": false } })))
 }

@@ -18,15 +18,20 @@ fn device_names_over_federation() -> Scenario {
     let (devices, keys) =
         ("told to a server that asks for Alice's devices", "told to a server that asks for Alice's keys");
     let told = |name: Option<&str>| json!({ "status": 200, "its keys": "{device}", "its name": name });
+    let listed = |name: Option<&str>| {
+        let mut told = told(name);
+        told["the device"] = json!("{device}");
+        told
+    };
+    let setting = |wanted: bool| json!({ "allow_device_name_lookup_over_federation": wanted });
+    // Releases from 1.66.0 to 1.71.0 keep the rule for the user's own name to themselves (issue 14356).
+    let rules_kept = |it: Scenario| it.health("part: push rules", anything());
     Scenario::for_note("Device name lookup over federation has been disabled by default")
         .disagreement(
             "the names of devices are no longer visible to users on other servers",
             "they are to a server that asks for keys instead of devices, until 1.71.0",
         )
         .hop("1.58.0", "1.59.0")
-        .then("1.71.0")
-        // Releases from 1.66.0 to 1.71.0 keep the rule for the user's own name to themselves (issue 14356).
-        .health("part: push rules", anything())
         .seed(|hs| async move {
             let alice = hs.user("alice").await?;
             hs.remember("device", alice.device());
@@ -49,18 +54,23 @@ fn device_names_over_federation() -> Scenario {
         })
         .always(told(Some("My phone")))
         .variant("no setting", |it| {
-            it.fact(devices, asked_for_devices())
-                .changes(told(Some("My phone")), told(None))
+            rules_kept(it.then("1.71.0"))
+                .fact(devices, asked_for_devices())
+                .changes(listed(Some("My phone")), listed(None))
                 .fact(keys, asked_for_keys())
                 .until("1.71.0", told(Some("My phone")))
                 .since("1.71.0", told(None))
         })
         .variant("the operator wants it", |it| {
-            it.config(json!({ "allow_device_name_lookup_over_federation": true }))
+            it.config(setting(true))
                 .fact(devices, asked_for_devices())
-                .always(told(Some("My phone")))
+                .always(listed(Some("My phone")))
                 .fact(keys, asked_for_keys())
                 .always(told(Some("My phone")))
+                .step("no longer", |it| {
+                    it.reconfigure(setting(false)).now(devices, listed(None)).now_since("1.71.0", keys, told(None))
+                })
+                .leg("1.71.0", "again", |it| rules_kept(it.reconfigure(setting(true))))
         })
 }
 
@@ -70,7 +80,10 @@ fn asked_for_devices() -> Probe {
         let answer = signed(&hs, Method::GET, &path, None).await?;
         let device = &answer.json()?["devices"][0];
         Ok(json!({
-            "status": answer.status(), "its keys": device["keys"]["device_id"], "its name": device.get("device_display_name"),
+            "status": answer.status(),
+            "the device": device["device_id"],
+            "its keys": device["keys"]["device_id"],
+            "its name": device.get("device_display_name"),
         }))
     })
 }
@@ -130,6 +143,12 @@ fn worker_duties() -> Scenario {
                 .fact("start", start())
                 .changes(started(), conflict(NOTIFIES))
                 .step("the old setting is removed", |it| it.unset(NOTIFIES.0).now("start", started()))
+                .step("it is against the main process, which the new one names", |it| {
+                    it.reconfigure(json!({ (NOTIFIES.0): false, (NOTIFIES.1): "master" }))
+                })
+                .step("it is for the main process, and the new one names nobody else", |it| {
+                    it.reconfigure(json!({ (NOTIFIES.0): true, (NOTIFIES.1): null })).now("start", started())
+                })
         })
         .variant("a contradiction over the user directory", |it| {
             it.config(json!({ (UPDATES.0): true, (UPDATES.1): "worker" }))
@@ -172,6 +191,33 @@ fn duties_of_workers() -> Scenario {
                 .always(done_by("notifier"))
                 .fact(updates, updated_by(processes))
                 .always(done_by("directory"))
+        })
+        .variant("a worker of an old kind, and no setting", |it| {
+            it.worker("notifier", "synapse.app.appservice", resources, json!({}))
+                .fact("start", start())
+                .changes(
+                    refused(
+                        "The appservices must be disabled in the main synapse process before they can be run in a \
+                         separate worker. Please add ``notify_appservices: false`` to the main config",
+                    ),
+                    refused(
+                        "Cannot use deprecated worker app type 'synapse.app.appservice' whilst deprecated option \
+                         'notify_appservices' is not set to false. Consider setting \
+                         `worker_app: synapse.app.generic_worker` and using the 'notify_appservices_from_worker' option \
+                         instead. The 'notify_appservices_from_worker' option replaces 'notify_appservices'.",
+                    ),
+                )
+                .step("the old setting, and the new one, which names another", |it| {
+                    it.reconfigure(json!({ (NOTIFIES.0): false, (NOTIFIES.1): "another" })).now(
+                        "start",
+                        refused(
+                            "Conflicting configuration options: notify_appservices (legacy), \
+                             notify_appservices_from_worker (new). Suggestion: remove notify_appservices and set \
+                             worker_app: synapse.app.generic_worker.",
+                        ),
+                    )
+                })
+                .step("the old setting alone", |it| it.unset(NOTIFIES.1).now("start", started()))
         })
 }
 

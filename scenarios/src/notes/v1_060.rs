@@ -80,8 +80,8 @@ fn failures() -> Probe {
 
 /// The spam checker's `check_event_for_spam` answers `NOT_SPAM` or a code; the old booleans and texts still count.
 ///
-/// The module under test answers what a message asks it to. That a callback which falls off its end now rejects is not
-/// in the note.
+/// The module under test answers what a message asks it to, behind one that is content with all. That a callback which
+/// falls off its end now rejects is not in the note.
 fn check_event_for_spam() -> Scenario {
     let module = r#"
 import synapse.module_api
@@ -97,6 +97,13 @@ answers = {
     "FORBIDDEN": codes.FORBIDDEN if codes else "there are no Codes",
     "CONSENT_NOT_GIVEN": codes.CONSENT_NOT_GIVEN if codes else "there are no Codes",
 }
+
+class Content:
+    def __init__(self, config, api):
+        api.register_spam_checker_callbacks(check_event_for_spam=self.check)
+
+    async def check(self, event):
+        return False
 
 class Checker:
     def __init__(self, config, api):
@@ -121,7 +128,7 @@ class Checker:
         )
         .hop("1.59.0", "1.60.0")
         .module("spam", module)
-        .config(json!({ "modules": [{ "module": "spam.Checker" }] }))
+        .config(json!({ "modules": [{ "module": "spam.Content" }, { "module": "spam.Checker" }] }))
         .peer("peer.test", json!({}))
         .fact("NOT_SPAM", answer("NOT_SPAM"))
         .changes(rejected("there is no NOT_SPAM"), allowed())
@@ -132,6 +139,8 @@ class Checker:
         .fact("NOT_SPAM, of another server's message", seen_from_elsewhere("NOT_SPAM"))
         .changes(false, true)
         .fact("Codes.CONSENT_NOT_GIVEN, of another server's message", seen_from_elsewhere("CONSENT_NOT_GIVEN"))
+        .always(false)
+        .fact("a text, of another server's message", seen_from_elsewhere("text"))
         .always(false)
         .fact("False", answer("False"))
         .always(allowed())

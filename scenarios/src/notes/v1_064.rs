@@ -1,6 +1,6 @@
 //! Synapse 1.64.0.
 
-use harness::prelude::*;
+use harness::{Client, prelude::*};
 
 use crate::{
     kit::{sync, workers},
@@ -45,8 +45,8 @@ fn email_delegation_deprecated() -> Scenario {
         })
 }
 
-/// Whose links the mails hold that verify an address, by what that is asked for, and whether who follows one gets a new
-/// password.
+/// Whose links the mails hold that verify an address, by what that is asked for; and whether who follows one gets a new
+/// password, or has the address.
 pub(crate) fn verifying_mails() -> Probe {
     Probe::from(|hs: Live| async move {
         let mut shown = json!({});
@@ -63,22 +63,16 @@ pub(crate) fn verifying_mails() -> Probe {
                 let mut browser = hs.browser("main");
                 let page = browser.open(&mail.link()?).await?;
                 hosts.push(page.url.host_str().map(str::to_owned));
+                let proof = json!({ "sid": answer.field("sid")?, "client_secret": secret });
                 if purpose == "account/password" {
                     if page.has_form() {
                         browser.submit(&page, &[]).await?;
                     }
-                    let proof = json!({ "sid": answer.field("sid")?, "client_secret": secret });
-                    let auth = json!({ "type": "m.login.email.identity", "threepid_creds": proof });
-                    let change =
-                        json!({ "auth": auth, "new_password": hs.unique("new password "), "logout_devices": false });
-                    hs.anonymous().post("/_matrix/client/v3/account/password", &change).await?;
-                    let login = json!({
-                        "type": "m.login.password",
-                        "identifier": { "type": "m.id.user", "user": user.id() },
-                        "password": change["new_password"],
-                    });
-                    let login = hs.anonymous().post("/_matrix/client/v3/login", &login).await?;
-                    shown["login with the new password"] = login.brief();
+                    shown["login with the new password"] = reset(&hs, &user, &proof).await?;
+                }
+                if purpose == "account/3pid" {
+                    hs.remember("address", &address);
+                    shown["the address is added"] = added(&user, &proof).await?;
                 }
             }
             shown[purpose] = json!({ "answer": answer.status(), "links to": hosts });
@@ -87,10 +81,43 @@ pub(crate) fn verifying_mails() -> Probe {
     })
 }
 
+/// What becomes of a login with a password that somebody sets who has proved that an address is theirs.
+async fn reset(hs: &Live, user: &Client, proof: &Value) -> Result<Value> {
+    let auth = json!({ "type": "m.login.email.identity", "threepid_creds": proof });
+    let change = json!({ "auth": auth, "new_password": hs.unique("new password "), "logout_devices": false });
+    hs.anonymous().post("/_matrix/client/v3/account/password", &change).await?;
+    let login = by_password(user, &change["new_password"]);
+    Ok(hs.anonymous().post("/_matrix/client/v3/login", &login).await?.brief())
+}
+
+/// What becomes of an address that somebody adds who has proved that it is theirs, and which ones they have then.
+async fn added(user: &Client, proof: &Value) -> Result<Value> {
+    let mut adding = proof.clone();
+    adding["auth"] = by_password(user, &json!(user.password()));
+    let answer = user.post("/_matrix/client/v3/account/3pid/add", &adding).await?;
+    let own = user.get("/_matrix/client/v3/account/3pid").await?.ok()?.json()?;
+    let own: Vec<_> = own["threepids"].as_array().into_iter().flatten().map(|it| &it["address"]).collect();
+    Ok(json!({ "answer": answer.refusal(), "their addresses": own }))
+}
+
+fn by_password(user: &Client, password: &Value) -> Value {
+    json!({
+        "type": "m.login.password",
+        "identifier": { "type": "m.id.user", "user": user.id() },
+        "password": password,
+    })
+}
+
 /// All is verified by links to this host.
 pub(crate) fn verified_by(host: &str) -> Value {
     let mail = json!({ "answer": 200, "links to": [host] });
-    json!({ "register": mail, "account/3pid": mail, "account/password": mail, "login with the new password": status(200) })
+    json!({
+        "register": mail,
+        "account/3pid": mail,
+        "the address is added": { "answer": status(200), "their addresses": ["{address}"] },
+        "account/password": mail,
+        "login with the new password": status(200),
+    })
 }
 
 /// Likewise, where addresses of newcomers are not verified.

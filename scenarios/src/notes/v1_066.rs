@@ -58,14 +58,18 @@ fn email_delegation_removed() -> Scenario {
                 .changes(verified_by("sydent"), verified_by("hs.test"))
                 // Where nobody can register, no mail is sent for it: #19585.
                 .since("1.151.0", without_newcomers(verified_by("hs.test")))
+                .step("an email section beside it", |it| it.reconfigure(by_smtp()))
                 .step("an email section without a sender", |it| {
-                    it.unset("account_threepid_delegates").reconfigure(json!({ "email": { "smtp_host": "mail" } })).now(
-                        "start",
-                        refused(
-                            "Password reset emails are enabled on this homeserver due to a partial 'email' block. However, \
-                             the following required keys are missing: email.notif_from",
-                        ),
-                    )
+                    it.unset("account_threepid_delegates")
+                        .unset("email")
+                        .reconfigure(json!({ "email": { "smtp_host": "mail" } }))
+                        .now(
+                            "start",
+                            refused(
+                                "Password reset emails are enabled on this homeserver due to a partial 'email' block. \
+                                 However, the following required keys are missing: email.notif_from",
+                            ),
+                        )
                 })
                 .step("the homeserver sends mails itself", |it| {
                     it.reconfigure(by_smtp()).now("start", started()).health(RULES, anything())

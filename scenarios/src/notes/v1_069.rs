@@ -1,10 +1,11 @@
 //! Synapse 1.69.0.
 
-use std::time::Duration;
-
 use harness::prelude::*;
 
-use crate::kit::{login_tokens, metrics, sync, workers};
+use crate::kit::{
+    login_tokens::{self, BY_DEFAULT, FOR_AN_HOUR, LATE},
+    metrics, sync, workers,
+};
 
 notes!("1.69.0": legacy_metrics_deprecated, short_term_login_token_deprecated, receipts_replication_streams);
 
@@ -35,6 +36,11 @@ fn legacy_metrics_deprecated() -> Scenario {
                 .until("1.67.0", metrics::both())
                 .since("1.67.0", metrics::unfinished())
                 .since("1.68.0", metrics::new())
+                .step("it is on", |it| {
+                    it.reconfigure(json!({ "enable_legacy_metrics": true }))
+                        .now("on the metrics listener", metrics::both())
+                        .now_since("1.73.0", "on the metrics listener", metrics::new())
+                })
         })
         .variant("the option is not set", |it| {
             it.fact("on the metrics listener", metrics::names("main:9000", "/metrics"))
@@ -45,60 +51,38 @@ fn legacy_metrics_deprecated() -> Scenario {
 
 /// Modules can make login tokens without building them themselves; the old way works and warns.
 fn short_term_login_token_deprecated() -> Scenario {
+    let (new, old) = ("create_login_token", "generate_short_term_login_token");
     let warns = "A module configured on this server uses ModuleApi.generate_short_term_login_token(), which is deprecated \
                  in favor of ModuleApi.create_login_token(), and will be removed in Synapse 1.71.0";
-    Scenario::for_note("Deprecation of the `generate_short_term_login_token` module API method")
-        .hop("1.68.0", "1.69.0")
-        .module("tokens", login_tokens::MODULE)
-        .config(login_tokens::modules())
-        .module("late", &late_module())
-        .config(json!({ "modules": [{ "module": "late.Tokens", "config": {} }] }))
-        .module("default", &module_at("default", ""))
-        .config(json!({ "modules": [{ "module": "default.Tokens", "config": {} }] }))
-        .fact("create_login_token", login_tokens::used("create_login_token"))
+    let scenario = Scenario::for_note("Deprecation of the `generate_short_term_login_token` module API method")
+        .hop("1.68.0", "1.69.0");
+    login_tokens::modules(scenario)
+        .fact("create_login_token", login_tokens::used(FOR_AN_HOUR, new))
         .changes(login_tokens::unknown(), login_tokens::logs_in())
-        .fact("create_login_token, for no time at all", late())
-        .changes(login_tokens::unknown(), refusal(403, "M_FORBIDDEN", "Invalid login token"))
-        .fact("create_login_token, for as long as it is by itself", of_module("default", Duration::from_secs(1)))
-        .changes(login_tokens::unknown(), login_tokens::logs_in())
-        .fact("generate_short_term_login_token", login_tokens::used("generate_short_term_login_token"))
+        .fact("create_login_token, for no time at all", login_tokens::used(LATE, new))
+        .changes(login_tokens::unknown(), login_tokens::invalid())
+        .fact("create_login_token, by itself: how many minutes it holds", login_tokens::minutes(BY_DEFAULT, new))
+        .changes(login_tokens::unknown(), 2)
+        .fact("create_login_token, of a session at a provider", login_tokens::session(new))
+        .changes(login_tokens::unknown(), login_tokens::is_kept())
+        .fact("generate_short_term_login_token", login_tokens::used(FOR_AN_HOUR, old))
         .until("1.71.0", login_tokens::logs_in())
         .since("1.71.0", login_tokens::unknown())
         .fact("warnings of one use each", log_lines("generate_short_term_login_token(),"))
         .changes(json!([]), json!([matches(&format!("^synapse.module_api - [0-9]+ - WARNING - {}", escaped(warns)))]))
         .since("1.71.0", json!([]))
-}
-
-/// A module whose tokens are made too late to be good for anything.
-pub(crate) fn late_module() -> String {
-    module_at("late", ", duration_in_ms=-1000")
-}
-
-/// The module with another path, and another argument for how long its tokens hold.
-fn module_at(path: &str, duration: &str) -> String {
-    let module = login_tokens::MODULE.replace(", duration_in_ms=3600000", duration);
-    module.replace("/client/token", &format!("/client/{path}"))
-}
-
-/// Who a token of [`late_module`] logs in.
-pub(crate) fn late() -> Probe {
-    of_module("late", Duration::ZERO)
-}
-
-/// Who a token of the new way logs in that this module made, so long afterwards.
-fn of_module(module: &'static str, afterwards: Duration) -> Probe {
-    Probe::from(move |hs: Live| async move {
-        hs.user("alice").await?;
-        let path = hs.fill(&format!("/_synapse/client/{module}?method=create_login_token&user={{alice}}"))?;
-        match hs.anonymous().get(&path).await?.ok()?.json()?["token"].as_str() {
-            Some(token) => {
-                // How long a token holds is what is asked: there is nothing else to wait for.
-                tokio::time::sleep(afterwards).await;
-                login_tokens::login(&hs, token).await
-            }
-            None => Ok(login_tokens::unknown()),
-        }
-    })
+        .fact("generate_short_term_login_token, for no time at all", login_tokens::used(LATE, old))
+        .until("1.71.0", login_tokens::invalid())
+        .since("1.71.0", login_tokens::unknown())
+        .fact(
+            "generate_short_term_login_token, by itself: how many minutes it holds",
+            login_tokens::minutes(BY_DEFAULT, old),
+        )
+        .until("1.71.0", 2)
+        .since("1.71.0", login_tokens::unknown())
+        .fact("generate_short_term_login_token, of a session at a provider", login_tokens::session(old))
+        .until("1.71.0", login_tokens::is_kept())
+        .since("1.71.0", login_tokens::unknown())
 }
 
 /// The text as a regular expression.

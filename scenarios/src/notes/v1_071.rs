@@ -2,52 +2,51 @@
 
 use harness::{Client, prelude::*};
 
-use crate::{
-    kit::{
-        bridge::{self, Bridge as _},
-        login_tokens, metrics,
-    },
-    notes::v1_069::{late, late_module},
+use crate::kit::{
+    bridge::{self, Bridge as _},
+    login_tokens::{self, BY_DEFAULT, FOR_AN_HOUR, LATE},
+    metrics,
 };
 
 notes!("1.71.0": short_term_login_token_removed, events_for_application_services, legacy_metrics_disabled);
 
 /// The old way to make login tokens is gone. Tokens of the new way are kept in the database, good for one login.
 fn short_term_login_token_removed() -> Scenario {
-    let invalid = || refusal(403, "M_FORBIDDEN", "Invalid login token");
-    Scenario::for_note("Removal of the `generate_short_term_login_token` module API method")
+    let (new, old) = ("create_login_token", "generate_short_term_login_token");
+    let scenario = Scenario::for_note("Removal of the `generate_short_term_login_token` module API method")
         .hop("1.70.1", "1.71.0")
-        .module("tokens", login_tokens::MODULE)
-        .config(login_tokens::modules())
-        .module("late", &late_module())
-        .config(json!({ "modules": [{ "module": "late.Tokens", "config": {} }] }))
         .seed(|hs| async move {
-            hs.user("alice").await?;
-            let token = login_tokens::token(&hs, "create_login_token").await?;
+            let token = login_tokens::token(&hs, FOR_AN_HOUR, "create_login_token").await?;
             hs.remember("first token", &token.unwrap_or_default());
             Ok(())
-        })
-        .fact("generate_short_term_login_token", login_tokens::used("generate_short_term_login_token"))
+        });
+    login_tokens::modules(scenario)
+        .fact("generate_short_term_login_token", login_tokens::used(FOR_AN_HOUR, old))
         .changes(login_tokens::logs_in(), login_tokens::unknown())
-        .fact("create_login_token", login_tokens::used("create_login_token"))
+        .fact("create_login_token", login_tokens::used(FOR_AN_HOUR, new))
         .always(login_tokens::logs_in())
-        .fact("create_login_token, for no time at all", late())
-        .always(invalid())
+        .fact("create_login_token, for no time at all", login_tokens::used(LATE, new))
+        .always(login_tokens::invalid())
+        .fact("create_login_token, by itself: how many minutes it holds", login_tokens::minutes(BY_DEFAULT, new))
+        .always(2)
+        .fact("create_login_token, of a session at a provider", login_tokens::session(new))
+        .always(login_tokens::is_kept())
         .fact("form of its token", |hs: Live| async move {
-            Ok(json!(login_tokens::token(&hs, "create_login_token").await?.map(|token| token.starts_with("syl_"))))
+            let token = login_tokens::token(&hs, FOR_AN_HOUR, "create_login_token").await?;
+            Ok(json!(token.map(|token| token.starts_with("syl_"))))
         })
         .changes(false, true)
         .fact("its token, a second time", |hs: Live| async move {
-            let token = login_tokens::token(&hs, "create_login_token").await?.unwrap_or_default();
+            let token = login_tokens::token(&hs, FOR_AN_HOUR, "create_login_token").await?.unwrap_or_default();
             login_tokens::login(&hs, &token).await?;
             login_tokens::login(&hs, &token).await
         })
-        .changes(login_tokens::logs_in(), invalid())
+        .changes(login_tokens::logs_in(), login_tokens::invalid())
         .fact(
             "a token from before",
             |hs: Live| async move { login_tokens::login(&hs, &hs.recall("first token")?).await },
         )
-        .changes(login_tokens::logs_in(), invalid())
+        .changes(login_tokens::logs_in(), login_tokens::invalid())
 }
 
 /// That a remote user whose name is an application service's is in a room no longer makes the room its concern.

@@ -1,5 +1,7 @@
 //! Synapse 1.79.0.
 
+use std::collections::BTreeSet;
+
 use harness::prelude::*;
 
 notes!("1.79.0": on_threepid_bind_deprecated);
@@ -27,6 +29,18 @@ class Old:
 class New(Old):
     names = ["on_add_user_third_party_identifier", "on_remove_user_third_party_identifier"]
 
+class Failing(New):
+    def __init__(self, config, api):
+        try:
+            self.register(api, self.names)
+        except TypeError:
+            pass
+
+    def note(self, name):
+        async def called(*arguments):
+            raise RuntimeError(name)
+        return called
+
 class Both(New):
     """Knows old and new releases."""
 
@@ -40,26 +54,41 @@ class Both(New):
     let call = |name: &str| json!([name, "@bob:hs.test", "email", "{address}"]);
     let call_of_number = |name: &str| json!([name, "@bob:hs.test", "msisdn", "{address}"]);
     let of_number = "a module with old and new callbacks, of a telephone number";
+    let of_owner = "a module with old and new callbacks, of an address that its owner removes";
+    let failures = "callbacks whose failure is logged";
     let (old, add, remove) =
         ("on_threepid_bind", "on_add_user_third_party_identifier", "on_remove_user_third_party_identifier");
     let nothing = || json!({ "added": [], "removed": [] });
     Scenario::for_note("The `on_threepid_bind` module callback method has been deprecated")
         .hop("1.78.0", "1.79.0")
         .module("threepids", module)
-        .config(json!({ "modules": [module_of("Old"), module_of("Both")] }))
-        .fact("a module with the old callback", calls("Old", "email"))
+        // The new callbacks of the first fail, which is nothing to the others.
+        .config(json!({ "modules": [module_of("Failing"), module_of("Old"), module_of("Both")] }))
+        .log_error(FAILURE)
+        .fact("a module with the old callback", calls("Old", "email", "admin"))
         .always(json!({ "added": [call(old)], "removed": [] }))
-        .fact("a module with old and new callbacks", calls("Both", "email"))
+        .fact("a module with old and new callbacks", calls("Both", "email", "admin"))
         .changes(
             json!({ "added": [call(old)], "removed": [] }),
             json!({ "added": [call(add), call(old)], "removed": [call(remove)] }),
         )
-        .fact(of_number, calls("Both", "msisdn"))
+        .fact(of_number, calls("Both", "msisdn", "admin"))
         .changes(
             json!({ "added": [call_of_number(old)], "removed": [] }),
             json!({ "added": [call_of_number(add), call_of_number(old)], "removed": [call_of_number(remove)] }),
         )
-        .fact("a module with the new callbacks", calls("New", "email"))
+        .fact(of_owner, calls("Both", "email", "bob"))
+        .changes(
+            json!({ "added": [call(old)], "removed": [] }),
+            json!({ "added": [call(add), call(old)], "removed": [call(remove)] }),
+        )
+        .fact(failures, |hs: Live| async move {
+            let lines = hs.log_lines(FAILURE).await?;
+            let names = lines.iter().filter_map(|line| line.rsplit_once(": "));
+            Ok(json!(names.map(|(_, name)| name).collect::<BTreeSet<_>>()))
+        })
+        .changes(json!([]), json!([add, remove]))
+        .fact("a module with the new callbacks", calls("New", "email", "admin"))
         .always(nothing())
         .fact("what the server prints", printed())
         .always("")
@@ -74,12 +103,18 @@ class Both(New):
                 .now("a module with the old callback", nothing())
                 .now("a module with old and new callbacks", nothing())
                 .now(of_number, nothing())
+                .now(of_owner, nothing())
+                .now(failures, json!([]))
                 .now("a module with the new callbacks", json!({ "added": [call(add)], "removed": [call(remove)] }))
         })
 }
 
-/// How a module's callbacks are called when an admin adds an address of this kind to Bob and takes it away again.
-fn calls(class: &'static str, medium: &'static str) -> Probe {
+/// What the log says of a callback of the module whose callbacks fail.
+const FAILURE: &str = "Failed to run module API callback <function Failing.note";
+
+/// How a module's callbacks are called when an admin adds an address of this kind to Bob, and when it is taken away again,
+/// by the admin or by Bob himself.
+fn calls(class: &'static str, medium: &'static str, removed_by: &'static str) -> Probe {
     Probe::from(move |hs: Live| async move {
         let (admin, bob) = (hs.admin().await?, hs.user("bob").await?);
         let address = match medium {
@@ -91,9 +126,14 @@ fn calls(class: &'static str, medium: &'static str) -> Probe {
         let marker = format!("{class} called ");
         let mut seen = 0;
         let mut shown = json!({});
-        for (step, threepids) in [("added", json!([{ "medium": medium, "address": address }])), ("removed", json!([]))]
-        {
-            admin.put(&path, &json!({ "threepids": threepids })).await?.ok()?;
+        let own = json!({ "medium": medium, "address": address });
+        for step in ["added", "removed"] {
+            let deed = match (step, removed_by) {
+                ("added", _) => admin.put(&path, &json!({ "threepids": [own] })),
+                (_, "bob") => bob.post("/_matrix/client/v3/account/3pid/delete", &own),
+                _ => admin.put(&path, &json!({ "threepids": [] })),
+            };
+            deed.await?.ok()?;
             let lines = hs.log_lines(&marker).await?;
             let calls = lines.iter().filter(|line| line.contains(&address)).skip(seen);
             let calls: Vec<Value> =

@@ -14,8 +14,13 @@ notes!("1.84.0": worker_replication_settings_deprecated);
 /// Upstream: PRs 15491, 15672.
 fn worker_replication_settings_deprecated() -> Scenario {
     let lost = || refusal(502, "M_UNKNOWN", "Failed to talk to master process");
-    let mut with_others = by_settings();
-    with_others["instance_map"]["other"] = json!({ "host": "other", "port": 9093 });
+    // In the file for all, as upstream's example has it.
+    let others = || json!({ "instance_map": { "other": { "host": "other", "port": 9093 } } });
+    let by_file_for_all = |mut config: Value| {
+        config["instance_map"] = Value::Null;
+        config
+    };
+    let with_others = by_file_for_all(by_settings());
     // To a place that the worker does not trust, so that it gets no further than TLS.
     let mut settings_with_tls = with_others.clone();
     settings_with_tls["worker_replication_host"] = json!("other");
@@ -36,6 +41,7 @@ fn worker_replication_settings_deprecated() -> Scenario {
         .variant("settings and maps", |it| {
             it.hop("1.83.0", "1.84.0")
                 .then("1.84.1")
+                .config(others())
                 .worker("settings", GENERIC, ["client"], by_settings())
                 .worker("with-others", GENERIC, ["client"], with_others)
                 .worker("contradicting", GENERIC, ["client"], contradicting)
@@ -62,6 +68,7 @@ fn worker_replication_settings_deprecated() -> Scenario {
         .variant("TLS", |it| {
             it.hop("1.83.0", "1.84.0")
                 .companion("other", companion::recorder())
+                .config(others())
                 .worker("settings", GENERIC, ["client"], settings_with_tls)
                 .worker("map", GENERIC, ["client"], map_with_tls)
                 .fact("a message through a worker whose settings say TLS", message_by_tls("settings"))
@@ -70,8 +77,9 @@ fn worker_replication_settings_deprecated() -> Scenario {
                 .changes(json!({ "answer": lost(), "why TLS failed": [] }), begins_tls())
         })
         .variant("neither", |it| {
-            it.hop("1.83.0", "1.84.1")
-                .worker("lost", GENERIC, ["client"], by_nothing())
+            it.hop("1.83.0", "1.84.0")
+                .config(others())
+                .worker("lost", GENERIC, ["client"], by_file_for_all(by_nothing()))
                 .fact("start", start())
                 .changes(
                     started(),
@@ -82,6 +90,7 @@ fn worker_replication_settings_deprecated() -> Scenario {
                 )
                 .fact("a message through the worker", message_through("lost"))
                 .always(lost())
+                .leg("1.84.1", "no map at all", |it| it.unset("instance_map"))
         })
 }
 

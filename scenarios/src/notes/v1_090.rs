@@ -20,8 +20,12 @@ fn appservice_legacy_authorization() -> Scenario {
             "aliases": [{ "exclusive": true, "regex": "#_as90_.*" }],
         },
     });
-    let by_header = || json!({ "header": "Bearer hs-token-of-90", "query": null });
-    let by_both = || json!({ "header": "Bearer hs-token-of-90", "query": "hs-token-of-90" });
+    let told = |token: Option<&str>, rest: Value| -> Value {
+        json!({ "header": "Bearer hs-token-of-90", "query": token, "rest of the query": rest })
+    };
+    let by_header = || told(None, json!([]));
+    let by_both = || told(Some("hs-token-of-90"), json!([]));
+    let nick = || json!([["nick", "x"]]);
     let insecure = "The use of appservice legacy authorization via query params is deprecated and should be considered";
     Scenario::for_note("App service query parameter authorization is now a configuration option")
         .hop("1.89.0", "1.90.0")
@@ -49,7 +53,7 @@ fn appservice_legacy_authorization() -> Scenario {
                 Ok(())
             }),
         )
-        .changes(by_both(), by_header())
+        .changes(told(Some("hs-token-of-90"), nick()), told(None, nick()))
         .fact(
             "ping",
             asked("/_matrix/app/v1/ping", |hs| async move {
@@ -80,7 +84,7 @@ fn appservice_legacy_authorization() -> Scenario {
                 .now("user", by_both())
                 .now("alias", by_both())
                 .now("protocol", by_both())
-                .now("third-party user", by_both())
+                .now("third-party user", told(Some("hs-token-of-90"), nick()))
                 .now("printed", contains(insecure))
         })
         .step("no longer by the query", |it| it.reconfigure(json!({ "use_appservice_legacy_authorization": false })))
@@ -101,8 +105,13 @@ where
             let request = recorder.request(path).await?;
             // A request that did not come has neither.
             let request = request.unwrap_or_default();
-            let query = request["query"].as_array().into_iter().flatten().find(|pair| pair[0] == "access_token");
-            Ok(json!({ "header": request["headers"]["authorization"], "query": query.map(|pair| &pair[1]) }))
+            let query = request["query"].as_array().into_iter().flatten();
+            let (token, rest): (Vec<_>, Vec<_>) = query.partition(|pair| pair[0] == "access_token");
+            Ok(json!({
+                "header": request["headers"]["authorization"],
+                "query": token.first().map(|pair| &pair[1]),
+                "rest of the query": rest,
+            }))
         }
     })
 }

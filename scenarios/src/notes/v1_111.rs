@@ -1,8 +1,8 @@
 //! Synapse 1.111.0.
 
-use harness::{Method, prelude::*};
+use harness::prelude::*;
 
-use crate::kit::federation::signed_by;
+use crate::kit::media;
 
 notes!("1.111.0": authenticated_media_on_worker);
 
@@ -13,8 +13,10 @@ notes!("1.111.0": authenticated_media_on_worker);
 fn authenticated_media_on_worker() -> Scenario {
     let unrecognized = || refusal(404, "M_UNRECOGNIZED", "Unrecognized request");
     let unknown = || refusal(404, "M_NOT_FOUND", "Not found");
+    let no_token = || refusal(401, "M_MISSING_TOKEN", "Missing access token");
     let unsigned = || refusal(401, "M_UNAUTHORIZED", "Missing Authorization headers");
     let limit = || json!({ "status": 200, "body": { "m.upload.size": anything() } });
+    let nothing = || json!({ "status": 404, "kind": "application/json", "an image": false });
     let no_limit = || no_such_path(404);
     let own = json!({ "enable_media_repo": true });
     let config = "/_matrix/client/v1/media/config";
@@ -36,6 +38,8 @@ fn authenticated_media_on_worker() -> Scenario {
         .always(no_limit())
         .fact("federation's download, main process", get(&format!("{federation}/download/nope")).refusal())
         .always(unrecognized())
+        .fact("federation's thumbnail, main process", get(&format!("{federation}/thumbnail/nope")).refusal())
+        .always(unrecognized())
         .fact("limit at the old path", get("/_matrix/media/v3/config").by("alice").at("media").body())
         .always(limit())
         .variant("all resources", |it| {
@@ -43,12 +47,18 @@ fn authenticated_media_on_worker() -> Scenario {
                 .config(json!({ "url_preview_enabled": true, "url_preview_ip_range_blacklist": ["192.0.2.0/24"] }))
                 .fact("limit", get(config).by("alice").at("media").body())
                 .changes(no_limit(), limit())
+                .fact("limit, asked by nobody", get(config).at("media").refusal())
+                .changes(unrecognized(), no_token())
                 .fact("limit, through the proxy", get(config).by("alice").at("proxy").body())
                 .changes(no_limit(), limit())
                 .fact("download of what is not there", get(download).by("alice").at("media").refusal())
                 .changes(unrecognized(), unknown())
+                .fact("download, asked by nobody", get(download).at("media").refusal())
+                .changes(unrecognized(), no_token())
                 .fact("thumbnail of what is not there", get(thumbnail).by("alice").at("media").refusal())
                 .changes(unrecognized(), unknown())
+                .fact("thumbnail, asked by nobody", get(thumbnail).at("media").refusal())
+                .changes(unrecognized(), no_token())
                 .fact("preview of nothing", get(preview).by("alice").at("media"))
                 .changes(not_found(), error(400, "M_MISSING_PARAM"))
                 .fact("download of what was uploaded", |hs: Live| async move {
@@ -61,20 +71,18 @@ fn authenticated_media_on_worker() -> Scenario {
                 .changes(json!({ "status": 404, "kept": false }), json!({ "status": 200, "kept": true }))
                 .fact("federation's download", get(&format!("{federation}/download/nope")).at("media").refusal())
                 .changes(unrecognized(), unsigned())
-                .fact("federation's download of what was uploaded", |hs: Live| async move {
-                    let media = hs.user("alice").await?.at("media")?;
-                    let uri = media.upload("a.txt", "text/plain", b"kept").await?;
-                    let path = uri.replace("mxc://hs.test/", "/_matrix/federation/v1/media/download/");
-                    let answer = signed_by(&hs, harness::SERVER_NAME, "media", Method::GET, &path).await?;
-                    let kind = answer.header("content-type").and_then(|kind| kind.split(';').next());
-                    Ok(json!({ "status": answer.status(), "kind": kind, "kept": answer.text().contains("kept") }))
-                })
-                .changes(
-                    json!({ "status": 404, "kind": "application/json", "kept": false }),
-                    json!({ "status": 200, "kind": "multipart/mixed", "kept": true }),
+                .fact(
+                    "federation's download of what was uploaded",
+                    media::to_another_server("media", "/_matrix/federation/v1/media/download/{}"),
                 )
+                .changes(nothing(), media::in_parts())
                 .fact("federation's thumbnail", get(&format!("{federation}/thumbnail/nope")).at("media").refusal())
                 .changes(unrecognized(), unsigned())
+                .fact(
+                    "federation's thumbnail of what was uploaded",
+                    media::to_another_server("media", "/_matrix/federation/v1/media/thumbnail/{}?width=32&height=32"),
+                )
+                .changes(nothing(), media::in_parts())
         })
         .variant("the resource of the documentation", |it| {
             it.worker("media", "synapse.app.media_repository", ["media"], own)

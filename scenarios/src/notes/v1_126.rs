@@ -39,6 +39,11 @@ fn room_list_publication() -> Scenario {
         })
         .always(json!(["From before"]))
         .step("a key without rules", |it| it.reconfigure(json!({ "room_list_publication_rules": null })))
+        .step("an empty list", |it| it.reconfigure(json!({ "room_list_publication_rules": [] })))
+        .step("nobody may publish but the admin", |it| {
+            let rules = json!([{ "user_id": "@admin*", "action": "allow" }, { "action": "deny" }]);
+            it.reconfigure(json!({ "room_list_publication_rules": rules })).now("an admin's public room", may())
+        })
         .step("everybody may publish", |it| {
             it.reconfigure(json!({ "room_list_publication_rules": [{ "action": "allow" }] }))
                 .now("a user's public room", may())

@@ -49,6 +49,8 @@ fn icu_bundled() -> Scenario {
                 .always(json!(["สวัสดีครับ"]))
                 .fact("Latin", found("Ada Lovelace", "love"))
                 .always(json!(["Ada Lovelace"]))
+                .fact("a user's id", found("Ada Lovelace", "{alice}"))
+                .always(json!(["Ada Lovelace"]))
         })
 }
 
@@ -66,6 +68,6 @@ fn found(name: &'static str, term: &'static str) -> Probe {
             Ok(hers.map(|result| result["display_name"].clone()).collect())
         };
         eventually(|| names("alice"), |names| *names == [name]).await?;
-        Ok(json!(names(term).await?))
+        Ok(json!(names(&hs.fill(term)?).await?))
     })
 }

@@ -17,22 +17,28 @@ fn module_background_process() -> Scenario {
 import logging
 from synapse.module_api import run_as_background_process
 
+logger = logging.getLogger(__name__)
+
 async def work(what, why):
-    logging.getLogger(__name__).info("the function's work: %s %s", what, why)
+    logger.info("the function's work: %s %s", what, why)
 
 class Module:
     def __init__(self, config, api):
-        run_as_background_process("module:function", work, "this", why="for that")
+        returned = run_as_background_process("module:function", work, "this", why="for that")
+        logger.info("the function returns a %s", type(returned).__name__)
 "#;
     let method = r#"
 import logging
 
+logger = logging.getLogger(__name__)
+
 async def work(what, why):
-    logging.getLogger(__name__).info("the method's work: %s %s", what, why)
+    logger.info("the method's work: %s %s", what, why)
 
 class Module:
     def __init__(self, config, api):
-        api.run_as_background_process("module:method", work, "this", why="for that")
+        returned = api.run_as_background_process("module:method", work, "this", why="for that")
+        logger.info("the method returns a %s", type(returned).__name__)
 "#;
     let old = "Using deprecated `run_as_background_process` that's exported from the Module API. Prefer \
                `ModuleApi.run_as_background_process` instead.";
@@ -51,11 +57,15 @@ class Module:
             .config(json!({ "modules": [{ "module": "function.Module" }] }))
             .fact("its work", log_lines("the function's work:"))
             .always(json!([matches("the function's work: this for that$")]))
+            .fact("what it returns", log_lines("the function returns"))
+            .always(json!([matches("the function returns a Deferred$")]))
             .fact("its metric", counted("name=\"module:function\""))
             .changes(json!([{ "labels": "name=\"module:function\"", "times": 1.0 }]), labels("function", nobody))
-            .fact("labels of all background processes", |hs: Live| async move {
+            .fact("labels of all metrics of background processes", |hs: Live| async move {
                 let metrics = hs.metrics("main:9000", "/metrics").await?;
-                Ok(json!(metrics.of(STARTED).map(|it| label_names(&it.labels)).collect::<BTreeSet<_>>()))
+                let names = metrics.names().into_iter().filter(|name| name.starts_with("synapse_background_process_"));
+                let samples = names.flat_map(|name| metrics.of(name));
+                Ok(json!(samples.map(|it| label_names(&it.labels)).collect::<BTreeSet<_>>()))
             })
             .changes(json!([["name"]]), json!([["name", "server_name"]]))
             .fact("what is logged", log_lines("Using deprecated `run_as_background_process`"))
@@ -74,6 +84,8 @@ class Module:
             )
             .fact("its work", log_lines("the method's work:"))
             .changes(json!([]), json!([matches("the method's work: this for that$")]))
+            .fact("what it returns", log_lines("the method returns"))
+            .changes(json!([]), json!([matches("the method returns a Deferred$")]))
             .fact("its metric", counted("name=\"module:method\""))
             .changes(json!([]), labels("method", "hs.test"))
     })
@@ -153,13 +165,11 @@ fn authentication_service() -> Scenario {
         "how the homeserver asks for a token",
         "where users and admins managed accounts",
     );
-    let made = || json!({ "user": status(201), "device": status(201) });
     let by_service = || refusal(403, "M_UNKNOWN", "This endpoint must only be called by MAS");
     let nowhere = || no_such_path(404);
     let issuer = || json!({ "status": 200, "body": { "issuer": "http://mas:8080/" } });
     let bearer = || json!({ "authorization": "Bearer secret", "in the form": ["token"] });
     let in_form = || json!({ "authorization": null, "in the form": ["client_id", "client_secret", "token"] });
-    let makes = || Probe::from(|hs: Live| async move { mas::provision(&hs, &hs.unique("newcomer")).await });
     let stranger_makes = || {
         post("/_synapse/mas/provision_user", json!({ "localpart": "dave" }))
             .header("authorization", "Bearer guessed")
@@ -171,8 +181,8 @@ fn authentication_service() -> Scenario {
             let stable = mas::beside(it)
                 .alone("others are told of the service in another way")
                 .config(mas::by_section())
-                .fact(provision, makes())
-                .changes(json!({ "user": gone(), "device": gone() }), made())
+                .fact(provision, mas::makes())
+                .changes(json!({ "user": gone(), "device": gone() }), mas::made())
                 .fact(stranger, stranger_makes())
                 .changes(gone(), by_service())
                 .fact(token, session())
@@ -189,8 +199,8 @@ fn authentication_service() -> Scenario {
                 .changes(Value::Null, bearer())
                 .fact(login, get("/_matrix/client/v3/login").refusal())
                 .changes(status(200), gone())
-                .fact(accounts, account_paths())
-                .changes(managed(), unmanaged())
+                .fact(accounts, mas::account_paths())
+                .changes(mas::managed(), mas::unmanaged())
                 .fact(metadata, get("/_matrix/client/unstable/org.matrix.msc2965/auth_issuer").body())
                 .changes(nowhere(), issuer())
                 // Removed in #20163.
@@ -199,7 +209,7 @@ fn authentication_service() -> Scenario {
                 .always(gone())
                 .fact("start", start())
                 .always(started());
-            written_otherwise(stable)
+            written_otherwise(by_scope(announced(stable)))
         })
         .variant("the stable section, switched off", |it| {
             let off = json!({ "enabled": false, "endpoint": "http://mas:8080", "secret": "secret" });
@@ -212,8 +222,8 @@ fn authentication_service() -> Scenario {
                 .alone("others are told of the service in another way")
                 .config(mas::by_msc3861())
                 .seed(mas::carol_signs_in)
-                .fact(provision, makes())
-                .always(made())
+                .fact(provision, mas::makes())
+                .always(mas::made())
                 .fact(stranger, stranger_makes())
                 .always(by_service())
                 .fact(token, session())
@@ -222,8 +232,8 @@ fn authentication_service() -> Scenario {
                 .always(in_form())
                 .fact(keys, get("/_synapse/jwks").refusal())
                 .always(status(200))
-                .fact(accounts, account_paths())
-                .always(unmanaged())
+                .fact(accounts, mas::account_paths())
+                .always(mas::unmanaged())
                 .fact("whom Carol's token is for", mas::carol())
                 .always(mas::is_carol())
                 // Removed in #19895.
@@ -240,6 +250,65 @@ fn authentication_service() -> Scenario {
         })
 }
 
+/// Clients are told of the service, too.
+fn announced(stable: Scenario) -> Scenario {
+    let service = json!({ "issuer": "http://mas:8080/", "account": "http://mas:8080/account/" });
+    stable
+        .config(json!({ "public_baseurl": "http://hs.test/" }))
+        .fact(
+            "where users sign in and manage accounts, by .well-known",
+            get("/.well-known/matrix/client").field("/org.matrix.msc2965.authentication"),
+        )
+        .changes(Value::Null, service)
+        .fact(
+            "where users sign in, by the service's metadata",
+            get("/_matrix/client/unstable/org.matrix.msc2965/auth_metadata").field("/issuer"),
+        )
+        .changes(Value::Null, "http://mas:8080/")
+}
+
+/// What a session may do is said by its scope.
+fn by_scope(stable: Scenario) -> Scenario {
+    let unknown = || refusal(401, "M_UNKNOWN_TOKEN", "Invalid access token passed.");
+    stable
+        .fact("who may list users", lists_users())
+        .changes(
+            json!({ "with an admin's scope": unknown(), "without it": unknown() }),
+            json!({
+                "with an admin's scope": status(200),
+                "without it": refusal(403, "M_FORBIDDEN", "You are not a server admin"),
+            }),
+        )
+        .fact("whom a token without the scope of the API is for", out_of_scope())
+        .changes(unknown(), refusal(401, "M_UNKNOWN_TOKEN", "Token doesn't grant access to the Matrix C-S API"))
+}
+
+/// A user lists all users, in a session with an admin's scope and in one without it.
+fn lists_users() -> Probe {
+    Probe::from(|hs: Live| async move {
+        let localpart = hs.unique("lister");
+        mas::provision(&hs, &localpart).await?;
+        let list = async |admin: bool| -> Result<Value> {
+            let session = json!({ "username": localpart, "device_id": "PHONE", "admin": admin });
+            let token = hs.authentication_service("mas").sign_in_as(&session).await?;
+            Ok(hs.anonymous().with_token(&token).get("/_synapse/admin/v2/users?guests=false").await?.refusal())
+        };
+        Ok(json!({ "with an admin's scope": list(true).await?, "without it": list(false).await? }))
+    })
+}
+
+/// Whom a token is for that says who somebody is, and no more.
+fn out_of_scope() -> Probe {
+    Probe::from(|hs: Live| async move {
+        let (localpart, token) = (hs.unique("reader"), hs.unique("narrow"));
+        mas::provision(&hs, &localpart).await?;
+        let said = json!({ "active": true, "scope": "openid", "username": localpart });
+        let rule = json!({ "path": "/oauth2/introspect", "body": token, "json": said });
+        hs.authentication_service("mas").recorder().script(&json!([rule])).await?;
+        mas::whoami(&hs, &token).await
+    })
+}
+
 /// The stable section with its secret elsewhere, and beside what it refuses.
 fn written_otherwise(stable: Scenario) -> Scenario {
     let both = "Error in configuration at 'experimental.msc3861': Experimental MSC3861 was replaced by Matrix Authentication \
@@ -248,7 +317,18 @@ fn written_otherwise(stable: Scenario) -> Scenario {
                      delegation is enabled";
     let registration = "Error in configuration at 'enable_registration': Registration cannot be enabled when OAuth delegation is \
                         enabled";
+    let sso = "Error in configuration: SSO cannot be enabled when OAuth delegation is enabled";
+    let addresses = "Error in configuration at 'enable_3pid_changes': enable_3pid_changes cannot be enabled when OAuth \
+                     delegation is enabled";
+    let provider = json!({
+        "idp_id": "other",
+        "idp_name": "Another",
+        "issuer": "http://mas:8080/",
+        "client_id": "synapse",
+        "client_secret": "secret",
+    });
     stable
+        .step("nothing said of passwords", |it| it.unset("password_config"))
         .step("the secret in a file of its own", |it| {
             let section = json!({ "enabled": true, "endpoint": "http://mas:8080", "secret_path": "/data/mas-secret" });
             it.file("mas-secret", "secret")
@@ -262,42 +342,22 @@ fn written_otherwise(stable: Scenario) -> Scenario {
             it.reconfigure(json!({ "password_config": { "enabled": false }, "enable_registration": true }))
                 .now("start", refused(registration))
         })
-        .step("the experimental section beside it", |it| {
-            it.reconfigure(json!({ "enable_registration": false }))
-                .reconfigure(mas::by_msc3861())
-                .now("start", refused(both))
-                .now_since("1.157.0", "start", refused("experimental_features.msc3861 was removed."))
+        .step("another way to sign in beside it", |it| {
+            it.reconfigure(json!({ "enable_registration": false, "oidc_providers": [provider] }))
+                .now("start", refused(sso))
         })
-}
-
-/// Paths at which users and admins manage accounts that no service manages for them. What is asked there is asked by nobody.
-const ACCOUNT_PATHS: [&str; 5] = [
-    "/_matrix/client/v3/logout",
-    "/_matrix/client/v3/account/password",
-    "/_matrix/client/v3/account/deactivate",
-    "/_matrix/client/v3/delete_devices",
-    "/_synapse/admin/v1/reset_password/@nobody:hs.test",
-];
-
-fn account_paths() -> Probe {
-    Probe::from(|hs: Live| async move {
-        let mut answers = serde_json::Map::new();
-        for path in ACCOUNT_PATHS {
-            answers.insert(path.to_owned(), hs.anonymous().post(path, &json!({})).await?.brief());
-        }
-        Ok(Value::Object(answers))
-    })
-}
-
-/// What [`account_paths`] shows where they are: who asks has to say who they are, by a token or step by step.
-fn managed() -> Value {
-    let answer = |path: &str| if path.ends_with("/password") { status(401) } else { error(401, "M_MISSING_TOKEN") };
-    ACCOUNT_PATHS.into_iter().map(|path| (path.to_owned(), answer(path))).collect()
-}
-
-/// What it shows where they are not.
-fn unmanaged() -> Value {
-    ACCOUNT_PATHS.into_iter().map(|path| (path.to_owned(), not_found())).collect()
+        .step("addresses that users change beside it", |it| {
+            it.unset("oidc_providers")
+                .reconfigure(json!({ "enable_3pid_changes": true }))
+                .now("start", refused(addresses))
+        })
+        .step("the experimental section beside it", |it| {
+            it.unset("enable_3pid_changes").reconfigure(mas::by_msc3861()).now("start", refused(both)).now_since(
+                "1.157.0",
+                "start",
+                refused("experimental_features.msc3861 was removed."),
+            )
+        })
 }
 
 /// Whom the token of a new session is for.

@@ -56,6 +56,8 @@ fn appservice_inhibit_login() -> Scenario {
                 .file("msc4190.yaml", service("msc4190", true))
                 .fact("a plain service does not say", register("plain", Value::Null))
                 .always(logged_in())
+                .fact("a plain service wants none", register("plain", json!(true)))
+                .always(registered_here())
                 .fact("a service with MSC4190 does not say", register("msc4190", Value::Null))
                 .changes(registered_here(), msc4190(old))
                 .since("1.161.0", msc4190(new))

@@ -13,6 +13,7 @@ fn msc2697_removed() -> Scenario {
     let data = || json!({ "algorithm": "org.matrix.msc2697.v1.dehydration.v1.olm", "account": "x" });
     let device = move || json!({ "device_data": data(), "initial_device_display_name": "dehydrated" });
     let newer = json!({ "experimental_features": { "msc3814_enabled": true } });
+    let newer_path = "/_matrix/client/unstable/org.matrix.msc3814.v1/dehydrated_device";
     Scenario::for_note("Removal of MSC2697 (Legacy) Dehydrated devices")
         .hop("1.145.0", "1.146.0")
         .variant("the older", |it| {
@@ -65,11 +66,21 @@ fn msc2697_removed() -> Scenario {
                     ),
                     started(),
                 )
-                .fact(
-                    "GET",
-                    get("/_matrix/client/unstable/org.matrix.msc3814.v1/dehydrated_device").by("alice").refusal(),
-                )
+                .fact("GET", get(newer_path).by("alice").refusal())
                 .always(refusal(404, "M_NOT_FOUND", "No dehydrated device available"))
+                .fact("GET of what was PUT", move |hs: Live| async move {
+                    let carol = hs.user("carol").await?;
+                    let keys = json!({ "user_id": carol.id(), "device_id": "DRY", "algorithms": [], "keys": {} });
+                    let device = json!({
+                        "device_id": "DRY",
+                        "device_data": data(),
+                        "device_keys": keys,
+                        "initial_device_display_name": "dehydrated",
+                    });
+                    carol.put(newer_path, &device).await?.ok()?;
+                    Ok(carol.get(newer_path).await?.whole())
+                })
+                .always(json!({ "status": 200, "body": { "device_id": "DRY", "device_data": data() } }))
                 .fact("of the older, logged", log_lines("msc2697_enabled"))
                 .always(json!([]))
                 .fact("of the older, printed", printed())

@@ -63,9 +63,10 @@ class Rename(DirectServeJsonResource):
 
     async def _async_render_GET(self, request):
         asked = {key.decode(): values[0].decode() for key, values in request.args.items()}
-        said = {"deactivation": asked["deactivation"] == "True"} if "deactivation" in asked else {}
+        named = {"deactivation": asked["deactivation"] == "True"} if "deactivation" in asked else {}
+        third = [asked["third"] == "True"] if "third" in asked else []
         self.module.told.clear()
-        await self.api.set_displayname(UserID.from_string(asked["user"]), asked["name"], **said)
+        await self.api.set_displayname(UserID.from_string(asked["user"]), asked["name"], *third, **named)
         return 200, {"told": self.module.told}
 "#;
     let told = |deactivation: bool, logged: Value| {
@@ -89,6 +90,8 @@ class Rename(DirectServeJsonResource):
         .fact("the module says False", rename("&deactivation=False"))
         .changes(told(false, json!([])), told(false, deprecated("False")))
         .fact("the module says True", rename("&deactivation=True"))
+        .changes(told(true, json!([])), told(false, deprecated("True")))
+        .fact("the module says True, and does not name it", rename("&third=True"))
         .changes(told(true, json!([])), told(false, deprecated("True")))
 }
 

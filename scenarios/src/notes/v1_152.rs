@@ -13,11 +13,15 @@ const CHANGES: &str = "/_synapse/admin/v1/media/quarantine_changes";
 ///
 /// Upstream: PRs 19558, 19694.
 fn quarantine_stream_writers() -> Scenario {
-    let done = || json!({ "answer": status(200), "quarantined by": "@admin:hs.test", "download": 404 });
     let failed = || refusal(500, "M_UNKNOWN", "Internal server error");
-    let undone = || json!({ "answer": failed(), "quarantined by": null, "download": 200 });
-    let freed = || json!({ "answer": status(200), "quarantined by": null });
-    let not_freed = || json!({ "answer": failed(), "quarantined by": "@admin:hs.test" });
+    let admin = "@admin:hs.test";
+    let quarantined =
+        |changes: Value| json!({ "answer": status(200), "quarantined by": admin, "download": 404, "changes": changes });
+    let done = || quarantined(json!([true]));
+    let undone = || json!({ "answer": failed(), "quarantined by": null, "download": 200, "changes": [] });
+    let unquarantined = |changes: Value| json!({ "answer": status(200), "quarantined by": null, "changes": changes });
+    let freed = || unquarantined(json!([true, false]));
+    let not_freed = || json!({ "answer": failed(), "quarantined by": admin, "changes": [true] });
     let unrecognized =
         || json!({ "answer": refusal(404, "M_UNRECOGNIZED", "Unrecognized request"), "of the old media": null });
     let listed = || {
@@ -42,13 +46,13 @@ fn quarantine_stream_writers() -> Scenario {
             Ok(())
         })
         .fact("quarantine on the main process", quarantined_on("main"))
-        .always(done())
+        .changes(quarantined(Value::Null), done())
         .fact("quarantine on the worker", quarantined_on("worker"))
-        .changes(done(), undone())
+        .changes(quarantined(Value::Null), undone())
         .fact("unquarantine on the main process", freed_on("main"))
-        .always(freed())
+        .changes(unquarantined(Value::Null), freed())
         .fact("unquarantine on the worker", freed_on("worker"))
-        .changes(freed(), not_freed())
+        .changes(unquarantined(Value::Null), not_freed())
         .fact("what the worker says of that", move |hs: Live| async move {
             let mut lines = processes::lines(&hs, "worker", asserts).await?;
             lines.dedup();
@@ -92,29 +96,59 @@ async fn quarantined_by(hs: &Live, media: &str) -> Result<Value> {
     Ok(hs.sql(&query).await?[0]["quarantined_by"].clone())
 }
 
+/// A file is quarantined on this process: what becomes of it, and what the list says of it then.
 fn quarantined_on(process: &'static str) -> Probe {
     Probe::from(move |hs: Live| async move {
-        let media = upload(&hs).await?;
+        let (media, end) = (upload(&hs).await?, end_of_list(&hs).await?);
         let admin = hs.admin().await?.at(process)?;
         let answer = admin.post(&quarantine(&media), &json!({})).await?;
         let by = quarantined_by(&hs, &media).await?;
         let download = admin.get(&format!("/_matrix/client/v1/media/download/hs.test/{media}")).await?;
-        Ok(json!({ "answer": answer.refusal(), "quarantined by": by, "download": download.status() }))
+        let changes = listed_since(&hs, &end, &media, usize::from(answer.status() == 200)).await?;
+        Ok(json!({
+            "answer": answer.refusal(),
+            "quarantined by": by,
+            "download": download.status(),
+            "changes": changes,
+        }))
     })
+    .once_updated()
 }
 
 /// Media that is quarantined, by whichever process may, is freed on this one.
 fn freed_on(process: &'static str) -> Probe {
     Probe::from(move |hs: Live| async move {
-        let media = upload(&hs).await?;
+        let (media, end) = (upload(&hs).await?, end_of_list(&hs).await?);
         let admin = hs.admin().await?;
         if admin.post(&quarantine(&media), &json!({})).await?.status() != 200 {
             admin.at("worker")?.post(&quarantine(&media), &json!({})).await?.ok()?;
         }
         let path = format!("/_synapse/admin/v1/media/unquarantine/hs.test/{media}");
         let answer = admin.at(process)?.post(&path, &json!({})).await?;
-        Ok(json!({ "answer": answer.refusal(), "quarantined by": quarantined_by(&hs, &media).await? }))
+        let by = quarantined_by(&hs, &media).await?;
+        let changes = listed_since(&hs, &end, &media, 1 + usize::from(answer.status() == 200)).await?;
+        Ok(json!({ "answer": answer.refusal(), "quarantined by": by, "changes": changes }))
     })
+    .once_updated()
+}
+
+/// Where the list of changes ends now; `null` where there is none.
+async fn end_of_list(hs: &Live) -> Result<Value> {
+    Ok(hs.admin().await?.get(CHANGES).await?.json()?["next_batch"].clone())
+}
+
+/// Is a file quarantined, says the list after that place, change by change, once there are so many; nothing where there is
+/// no list. The main process lists no more than the worker has told it.
+async fn listed_since(hs: &Live, end: &Value, media: &str, much: usize) -> Result<Option<Vec<Value>>> {
+    let admin = hs.admin().await?;
+    let look = async || -> Result<Option<Vec<Value>>> {
+        let answer = admin.get(&format!("{CHANGES}?from={end}")).await?.json()?;
+        let of_it = |all: &Vec<Value>| -> Vec<Value> {
+            all.iter().filter(|it| it["media_id"] == media).map(|it| it["quarantined"].clone()).collect()
+        };
+        Ok(answer["changes"].as_array().map(of_it))
+    };
+    eventually(look, |seen| seen.as_ref().is_none_or(|seen| seen.len() >= much)).await
 }
 
 /// The list of changes, once what was quarantined before the upgrade has been filled in.

@@ -19,7 +19,10 @@ fn msc3861_removed() -> Scenario {
              matrix_authentication_service configuration instead.",
         )
     };
-    let (keys, nothing) = ("what is said of its keys", refusal(404, "M_UNRECOGNIZED", "Unrecognized request"));
+    let keys = "what is said of its keys";
+    let gone = || refusal(404, "M_UNRECOGNIZED", "Unrecognized request");
+    let passwords = "Error in configuration at 'password_config.enabled': Password auth cannot be enabled when OAuth \
+                     delegation is enabled";
     Scenario::for_note("MSC3861 Auth Delegation must be migrated to stable Matrix Authentication Service integration")
         .hop("1.156.0", "1.157.0")
         .variant("it is used", |it| {
@@ -32,11 +35,21 @@ fn msc3861_removed() -> Scenario {
                 .always(mas::is_carol())
                 .fact(keys, get("/_synapse/jwks").refusal())
                 .always(status(200))
-                .step("the stable way", |it| {
+                .fact("a user whom the service makes", mas::makes())
+                .always(mas::made())
+                .fact("where users and admins managed accounts", mas::account_paths())
+                .always(mas::unmanaged())
+                .fact("ways to log in", get("/_matrix/client/v3/login").refusal())
+                .always(gone())
+                .step("the stable way, and nothing said of passwords", |it| {
                     it.unset("experimental_features")
+                        .unset("password_config")
                         .reconfigure(mas::by_section())
                         .now("start", started())
-                        .now(keys, nothing)
+                        .now(keys, gone())
+                })
+                .step("passwords beside it", |it| {
+                    it.reconfigure(json!({ "password_config": { "enabled": true } })).now("start", refused(passwords))
                 })
         })
         .variant("it is switched off", |it| {
@@ -48,6 +61,9 @@ fn msc3861_removed() -> Scenario {
                     it.unset("experimental_features")
                         .reconfigure(json!({ "experimental_features": { "msc3861": {} } }))
                         .now("start", started())
+                })
+                .step("its key has no value", |it| {
+                    it.reconfigure(json!({ "experimental_features": { "msc3861": null } })).now("start", started())
                 })
         })
 }

@@ -11,7 +11,8 @@ fn livekit_service_url() -> Scenario {
     let new = || json!({ "type": "livekit", "url": "wss://new.test" });
     let both = || json!({ "type": "livekit", "livekit_service_url": "https://old.test", "url": "wss://new.test" });
     let neither = || json!({ "type": "livekit" });
-    let another = || json!({ "type": "another" });
+    let another = || json!({ "type": "another", "more": 1 });
+    let empty = || json!({ "type": "livekit", "url": "" });
     let transports = |list: Value| json!({ "matrix_rtc": { "transports": list } });
     let handed_out = |list: Value| json!({ "status": 200, "body": { "rtc_transports": list } });
     let neither_is_there = "(?s)Error in configuration at 'matrix_rtc':\\s+Could not validate matrix_rtc config:\\s.*\\sValue \
@@ -20,11 +21,11 @@ fn livekit_service_url() -> Scenario {
     Scenario::for_note("Deprecation of `matrix_rtc.livekit_service_url`")
         .hop("1.160.0", "1.161.0")
         .config(json!({ "experimental_features": { "msc4143_enabled": true } }))
-        .config(transports(json!([old(), new(), both(), neither()])))
+        .config(transports(json!([old(), neither(), new(), both()])))
         .fact("start", start())
         .changes(started(), json!({ "exit status": 1, "printed": matches(neither_is_there) }))
         .fact("what a client is told", get(path).by("alice").body())
-        .always(handed_out(json!([old(), new(), both(), neither()])))
+        .always(handed_out(json!([old(), neither(), new(), both()])))
         .fact("what nobody is told", get(path).refusal())
         .always(refusal(401, "M_MISSING_TOKEN", "Missing access token"))
         .fact("logged of the old name", log_lines("livekit_service_url"))
@@ -41,4 +42,5 @@ fn livekit_service_url() -> Scenario {
                 .now("start", started())
                 .now("what a client is told", handed_out(json!([both(), new(), another()])))
         })
+        .step("the new name without a value", |it| it.reconfigure(transports(json!([empty()]))))
 }

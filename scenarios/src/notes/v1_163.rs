@@ -10,8 +10,12 @@ notes!("1.163.0": limit_profile_requests);
 fn limit_profile_requests() -> Scenario {
     let profile = || get("/_matrix/client/v3/profile/{alice}").body();
     let her_name = || get("/_matrix/client/v3/profile/{alice}/displayname").body();
+    let her_picture = || get("/_matrix/client/v3/profile/{alice}/avatar_url").body();
     let limit = "limit_profile_requests_to_users_who_share_rooms";
-    let shown = || json!({ "status": 200, "body": { "displayname": "Alice" } });
+    let picture = "mxc://hs.test/alice";
+    let shown = || json!({ "status": 200, "body": { "displayname": "Alice", "avatar_url": picture } });
+    let name_shown = || json!({ "status": 200, "body": { "displayname": "Alice" } });
+    let picture_shown = || json!({ "status": 200, "body": { "avatar_url": picture } });
     let refused_to_start = "Error in configuration at 'limit_profile_requests_to_users_who_share_rooms': \
         'limit_profile_requests_to_users_who_share_rooms' can only be enforced on authenticated requests, so \
         'require_auth_for_profile_requests' must also be enabled.";
@@ -28,10 +32,11 @@ fn limit_profile_requests() -> Scenario {
     .then("1.163.0")
     .config(json!({ limit: true }))
     .without_estate("its owners could not read profiles")
-    .seed(|hs| async move {
+    .seed(move |hs| async move {
         let alice = hs.user("alice").await?;
-        let name = format!("/_matrix/client/v3/profile/{}/displayname", escape(alice.id()));
-        alice.put(&name, &json!({ "displayname": "Alice" })).await?.ok()?;
+        let hers = format!("/_matrix/client/v3/profile/{}", escape(alice.id()));
+        alice.put(&format!("{hers}/displayname"), &json!({ "displayname": "Alice" })).await?.ok()?;
+        alice.put(&format!("{hers}/avatar_url"), &json!({ "avatar_url": picture })).await?.ok()?;
         let room = alice.room("room", &json!({ "preset": "public_chat" })).await?;
         hs.user("carol").await?.join(&room).await
     })
@@ -47,12 +52,15 @@ fn limit_profile_requests() -> Scenario {
     .fact("asked by the user herself", profile().by("alice"))
     .always(shown())
     .fact("asked by nobody, for her name alone", her_name())
-    .changes(shown(), who())
+    .changes(name_shown(), who())
     .fact("asked by a stranger, for her name alone", her_name().by("bob"))
-    .until("1.162.0", shown())
+    .until("1.162.0", name_shown())
     .since("1.162.0", hidden())
     .fact("asked by one who shares a room, for her name alone", her_name().by("carol"))
-    .always(shown())
+    .always(name_shown())
+    .fact("asked by a stranger, for her picture alone", her_picture().by("bob"))
+    .until("1.162.0", picture_shown())
+    .since("1.162.0", hidden())
     .step("who asks need not say who they are", |it| {
         it.reconfigure(json!({ "require_auth_for_profile_requests": false }))
     })
@@ -65,7 +73,8 @@ fn limit_profile_requests() -> Scenario {
             .now("start", started())
             .now("asked by nobody", shown())
             .now("asked by a stranger", shown())
-            .now("asked by nobody, for her name alone", shown())
-            .now("asked by a stranger, for her name alone", shown())
+            .now("asked by nobody, for her name alone", name_shown())
+            .now("asked by a stranger, for her name alone", name_shown())
+            .now("asked by a stranger, for her picture alone", picture_shown())
     })
 }

@@ -147,16 +147,16 @@ fn environment(variables: &Value) -> Value {
 
 /// Settings that are read no more, and those that are new. One that is still named somewhere has only moved in the code.
 fn settings_otherwise(before: &Value, now: &Value) -> Value {
-    let names = |of: &Value| -> BTreeSet<String> {
+    let listed = |of: &Value| -> BTreeSet<String> {
         of.as_array().into_iter().flatten().filter_map(|name| Some(name.as_str()?.to_owned())).collect()
     };
     let is_experiment = |name: &String| name.contains("msc") || name.contains("experimental");
-    let (was, is, named) = (names(&before["read"]), names(&now["read"]), names(&now["named"]));
+    let (was, is, named) = (listed(&before["read"]), listed(&now["read"]), listed(&now["named"]));
     let gone = was.difference(&named).map(|name| {
         let text = format!("{name} is read no more");
         if is_experiment(name) { json!(text) } else { json!({ "breaks": text }) }
     });
-    let known = names(&before["named"]);
+    let known = listed(&before["named"]);
     gone.chain(is.difference(&known).map(|name| json!(format!("{name} is new")))).collect()
 }
 
