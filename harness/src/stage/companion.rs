@@ -51,17 +51,21 @@ pub fn recorder() -> CompanionSpec {
     plain(Companion::Recorder)
 }
 
-/// An application service on port 8080, as careful as a real one: it takes transactions from whoever has `hs_token`, in the
-/// header or in the query, and refuses others; it knows no user and no alias. What it was sent is
-/// [`Recorder::transactions`](crate::client::Recorder::transactions), and a script makes it late or out of order
-/// (`[{"path": ".*/transactions/.*", "status": 502}]`) until another, `[]`, lets it come back.
+/// An application service on port 8080, as careful as a real one: it takes transactions from whoever has `hs_token`, in
+/// the header or in the query, and refuses others, also where the header is wrong beside a query that is right; it
+/// knows no user and no alias. What it was sent is [`Recorder::transactions`](crate::client::Recorder::transactions),
+/// and a script makes it late or out of order (`[{"path": ".*/transactions/.*", "status": 502}]`) until another, `[]`,
+/// lets it come back.
 pub fn application_service(hs_token: &str) -> CompanionSpec {
-    let header = json!({ "authorization": format!("Bearer {}", regex::escape(hs_token)) });
+    let bearer = format!("Bearer {}", regex::escape(hs_token));
+    let another = json!({ "authorization": format!("(?!{bearer}$).+") });
+    let header = json!({ "authorization": bearer });
     let query = format!("(^|&)access_token={}(&|$)", regex::escape(hs_token));
     let unknown = json!({ "errcode": "M_NOT_FOUND", "error": "nobody here is called that" });
     let stranger = json!({ "errcode": "M_FORBIDDEN", "error": "this is not the homeserver's token" });
     let transactions = "(/_matrix/app/v1)?/transactions/.*";
     let manners = json!([
+        { "path": ".*", "header": another, "status": 403, "json": stranger },
         { "path": transactions, "header": header, "json": {} },
         { "path": transactions, "query": query, "json": {} },
         { "path": "(/_matrix/app/v1)?/ping|/_matrix/app/.*/ping", "header": header, "json": {} },

@@ -4,7 +4,7 @@ use super::prelude::*;
 
 pub(super) fn part() -> Part {
     Part::new("accounts")
-        .since("1.31.0")
+        .since("1.11.0")
         .fills(&["users", "user_threepids", "user_external_ids", "erased_users"])
         .loses("UPDATE users SET password_hash = 'x', deactivated = 0, admin = 1; DELETE FROM user_threepids; DELETE FROM user_external_ids")
         .write(|it: Visit| async move {

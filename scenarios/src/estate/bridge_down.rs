@@ -15,7 +15,7 @@ pub(super) fn part() -> Part {
             let refuses = json!([{ "path": ".*/transactions/.*", "header": { "user-agent": this }, "status": 502 }]);
             it.live.recorder(HOST).script(&refuses).await?;
             let room = it.owner.room(json!({ "preset": "public_chat" })).await?;
-            ghost(&it, "waiting", &room).await?;
+            ghost(&it, HOST, "waiting", &room).await?;
             let mut waiting = Vec::new();
             for number in 0..3 {
                 let words = format!("waiting {number}");

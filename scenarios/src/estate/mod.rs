@@ -21,20 +21,29 @@ macro_rules! parts {
     };
 }
 
+/// Is a fault looked for that was there from `since` on, until it was `mended`? Before and after; and up to `later` in
+/// what is older than it, or every walk that ends on one of these releases would show it.
+fn is_looked_for(it: &harness::estate::Visit, since: &str, later: &str, mended: &str) -> bool {
+    !it.from(since) || it.from(mended) || !it.from(later) && !it.written_from(since)
+}
+
 parts!(
     account_data,
     accounts,
     addresses,
     admin_rooms,
     aliases,
+    answers,
     barred,
     bridge_down,
     bridged,
+    bridged_receipts,
     by_time,
     communities,
     context,
     cross_signing,
     dehydrated_devices,
+    dehydrated_of_old,
     delayed_events,
     device_changes,
     device_keys,
@@ -48,6 +57,7 @@ parts!(
     guests,
     history_purged_later,
     ignored,
+    invitations_of_who_left,
     key_backup,
     knocks,
     labels,
@@ -79,10 +89,12 @@ parts!(
     retention,
     rights,
     room_of_unknown_version,
+    room_without_version,
     room_versions,
     rooms,
     rooms_deleted_later,
     rooms_left,
+    rooms_upgraded_by_moderators,
     rooms_upgraded_later,
     search,
     server_notices,

@@ -22,7 +22,12 @@ pub(super) fn part() -> Part {
             let room = it.shared(json!({ "preset": "public_chat" })).await?;
             person.join(&room).await?;
             let said = person.say(&room, "forget me").await?;
-            Ok(json!({ "room": room, "said": said, "waiting": [403, null, [], false, "forget me", null, [200, NAME]] }))
+            // Nor has everybody a profile.
+            let id = it.somebody("nameless").await?.id().to_owned();
+            let profile = format!("DELETE FROM profiles WHERE '@' || user_id || ':{}' = '{id}'", harness::SERVER_NAME);
+            it.live.execute(&profile).await?;
+            let waiting = json!([403, null, [], false, "forget me", null, [200, NAME], true]);
+            Ok(json!({ "room": room, "said": said, "waiting": waiting }))
         })
         .read(|it: Visit| async move {
             let (room, said) = (it.kept("room")?, it.kept("said")?);
@@ -56,9 +61,19 @@ pub(super) fn part() -> Part {
                 heard(&it.friend).await?,
                 heard(&newcomer).await?,
                 taken_back(&it, &person).await?,
+                nameless_are_erased(&it).await?,
             ]))
         })
         .loses("DELETE FROM access_tokens")
+}
+
+/// Can somebody be erased who has no profile? Not from 1.26.0 to 1.37.1 (#10252).
+async fn nameless_are_erased(it: &Visit) -> Result<bool> {
+    if !super::is_looked_for(it, "1.26.0rc1", "1.27.0rc1", "1.38.0rc1") {
+        return Ok(true);
+    }
+    let person = it.somebody("nameless").await?;
+    Ok(person.post_as_oneself(&["account", "deactivate"], json!({ "erase": true })).await.is_ok())
 }
 
 /// Who is taken back takes another name.
@@ -66,11 +81,11 @@ const NAME: &str = "Remembered";
 
 /// How it goes when an admin takes them back: they log in, and have a name.
 async fn taken_back(it: &Visit, person: &Person) -> Result<Value> {
-    // It can be done since 1.18.0. From 1.19.0 to 1.20.1 it fails for who was erased (#8362), and from 1.150.0 to 1.156.0 they
-    // cannot have a name (#19902): looked for on the first of these, or every walk that ends on one of them would show it.
-    let is_looked_for = it.from("1.157.0rc1")
-        || it.from("1.21.0rc1") && !it.from("1.151.0rc1")
-        || it.from("1.18.0") && !it.from("1.20.0rc1");
+    // It can be done since 1.18.0. Up to 1.20.1 it fails for who was erased (#8362), and from 1.150.0 to 1.156.0 they cannot
+    // have a name (#19902): looked for on one or two of these minors, or every walk that ends on one of them would show it.
+    let is_looked_for = it.from("1.21.0rc1") && !it.from("1.151.0rc1")
+        || it.from("1.156.0rc1")
+        || it.from("1.19.0rc1") && !it.from("1.20.0rc1");
     if !is_looked_for {
         return Ok(json!([200, NAME]));
     }

@@ -23,7 +23,23 @@ pub(super) fn part() -> Part {
             let filter = json!({ "presence": { "limit": 0 } });
             let synced = person.sync(None, filter).await?;
             let shown = synced["rooms"]["join"].get(it.kept("known")?).is_some();
-            Ok(json!({ "rooms": list(&rooms["joined_rooms"]).len(), "the other room is synchronised": shown }))
+            Ok(json!({
+                "rooms": list(&rooms["joined_rooms"]).len(), "the other room is synchronised": shown,
+                "and slid to, again and again": is_slid_to(&it, &person).await?,
+            }))
         })
         .loses("DELETE FROM local_current_membership")
+}
+
+/// Is the other room given by sliding sync, and is the client answered that goes on from there (#17733)?
+async fn is_slid_to(it: &Visit, person: &Person) -> Result<bool> {
+    let connection = it.live.unique("unknown");
+    let slide = async |query: &str| {
+        let all = json!({ "ranges": [[0, 20]], "timeline_limit": 1, "required_state": [] });
+        let path = ["/_matrix/client/unstable/org.matrix.simplified_msc3575", "sync", query];
+        person.post(&path, json!({ "conn_id": connection, "lists": { "all": all } })).await
+    };
+    let first = slide("?timeout=0").await?;
+    slide(&format!("?timeout=0&pos={}", harness::escape(&text(&first["pos"])))).await?;
+    Ok(first["rooms"].get(it.kept("known")?).is_some())
 }

@@ -4,6 +4,7 @@ use super::prelude::*;
 
 pub(super) fn part() -> Part {
     Part::new("room versions")
+        .since("0.99.0")
         .write(|it: Visit| async move {
             let mut rooms = json!({});
             // All of them once, and on later legs the one that the release prefers.

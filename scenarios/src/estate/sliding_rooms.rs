@@ -48,8 +48,10 @@ pub(super) fn part() -> Part {
                 "direct": { "says so": true, "algorithm": "m.megolm.v1.aes-sha2" },
                 "space": "m.space",
                 "invitation": true,
+                "come back to": true,
             });
-            Ok(json!({ "token": person.token(), "rooms": rooms, "waiting": waiting }))
+            let forgotten = forgotten(&it).await?;
+            Ok(json!({ "token": person.token(), "rooms": rooms, "forgotten": forgotten, "waiting": waiting }))
         })
         .read(|it: Visit| async move {
             let person = it.owner.with_token(&it.kept("token")?);
@@ -103,9 +105,40 @@ pub(super) fn part() -> Part {
                 },
                 "space": state("space", "m.room.create")["type"],
                 "invitation": invited["invite_state"].is_array() || invited["stripped_state"].is_array(),
+                "come back to": is_come_back_to(&it).await?,
             }))
         })
         .loses("DELETE FROM sliding_sync_membership_snapshots")
+}
+
+/// A room that somebody left and forgot.
+async fn forgotten(it: &Visit) -> Result<String> {
+    let person = it.somebody("returning").await?;
+    let room = it.owner.room(json!({ "preset": "private_chat", "invite": [person.id()] })).await?;
+    person.join(&room).await?;
+    for action in ["leave", "forget"] {
+        person.post(&["rooms", &room, action], json!({})).await?;
+    }
+    Ok(room)
+}
+
+/// Is a room listed that somebody forgot and is in again? Not from 1.115.0 to 1.117.0 (#17835).
+async fn is_come_back_to(it: &Visit) -> Result<bool> {
+    if !super::is_looked_for(it, "1.115.0rc1", "1.116.0rc1", "1.118.0rc1") {
+        return Ok(true);
+    }
+    let (person, room) = (it.somebody("returning").await?, it.kept("forgotten")?);
+    if !list(&person.get(&["joined_rooms"]).await?["joined_rooms"]).contains(&json!(room)) {
+        it.owner.post(&["rooms", &room, "invite"], json!({ "user_id": person.id() })).await?;
+        person.join(&room).await?;
+    }
+    let look = async || {
+        let body = json!({ "conn_id": it.live.unique("back"), "lists": { "all": those([0, 20], &json!({})) } });
+        let seen = person.post(&[&SYNC[..], &["?timeout=0"]].concat(), body).await?;
+        let mut listed = list(&seen["lists"]["all"]["ops"]).iter().flat_map(|operation| list(&operation["room_ids"]));
+        Ok(listed.any(|id| *id == json!(room)))
+    };
+    eventually(look, |is_listed| *is_listed).await
 }
 
 fn encryption() -> Value {
