@@ -42,7 +42,7 @@ const ADMIN: &str = "/_synapse/admin/";
 
 /// What may be asked of the first release that has it and of all since. Before that some are taken for others, with
 /// whose paths they begin.
-const PATHS: [(&str, &[&str]); 23] = [
+const PATHS: [(&str, &[&str]); 24] = [
     (
         "0.34.0",
         &[
@@ -81,11 +81,12 @@ const PATHS: [(&str, &[&str]); 23] = [
         "1.0.0",
         &[
             "/_matrix/client/r0/capabilities",
-            "/_synapse/admin/v1/room/ROOM/media",
             "/_synapse/admin/v1/server_version",
             "/_synapse/admin/v1/whois/USER",
         ],
     ),
+    // Before, it fails for whoever asks.
+    ("1.5.0", &["/_synapse/admin/v1/room/ROOM/media"]),
     ("1.8.0", &["/_synapse/admin/v2/users?limit=1"]),
     ("1.11.0", &["/_synapse/admin/v1/users/USER/admin", "/_synapse/admin/v2/users/USER"]),
     ("1.13.0", &["/_matrix/client/r0/password_policy"]),
