@@ -421,8 +421,12 @@ impl Daemon {
             cmd: command.map(|word| vec![word.to_owned()]),
             env: Some(environment.iter().map(|&variable| variable.to_owned()).collect()),
             labels: Some(self.labels(Some(site)).into_iter().collect()),
-            network_disabled: Some(true),
-            host_config: Some(HostConfig { binds: Some(vec![format!("{site}:/data")]), ..Default::default() }),
+            host_config: Some(HostConfig {
+                binds: Some(vec![format!("{site}:/data")]),
+                // No way out, but one to itself.
+                network_mode: Some("none".to_owned()),
+                ..Default::default()
+            }),
             ..Default::default()
         };
         let _open = self.making().await?;
