@@ -16,7 +16,9 @@ pub(super) fn part() -> Part {
             let mut failing = Vec::new();
             for one in REGRESSIONS {
                 let [later, again] = one.passed_over;
-                let is_due = it.from(one.since) && (!it.from(later) || it.from(again));
+                // What is older comes to 1.13.0 for what that has mended (#7387).
+                let is_far = one.what == PUBLISHED && !it.written_from("1.12.0rc1");
+                let is_due = it.from(one.since) && (!it.from(later) || it.from(again)) && !is_far;
                 if is_due && list(&it.kept["sound"]).contains(&json!(one.what)) {
                     let answer = ask(&it, one.what).await?;
                     if !is_sound(one.what, &answer)? {
