@@ -319,11 +319,8 @@ fn changes(trials: &[Trial], of: &Qualifies) -> Vec<Change> {
 /// The heading of the note that speaks of what a change is about: one that has its path, or a word of it that is a name.
 fn announced(change: &str, notes: &[Announced]) -> Option<String> {
     // What was sent says nothing of what has changed.
-    let (ask, place) = change.split_once(": was ").map_or((change, ""), |(ask, _)| (ask, ""));
-    let (ask, place) = match ask.split_once(" → ") {
-        Some((ask, rest)) => (ask, rest),
-        None => (ask, place),
-    };
+    let where_it_is = change.split_once(": was ").map_or(change, |(place, _)| place);
+    let (ask, place) = where_it_is.split_once(" → ").unwrap_or((where_it_is, ""));
     let ask = ask.split_once("{\"").map_or(ask, |(ask, _)| ask);
     let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
     let words = [ask, place].into_iter().flat_map(|text| text.split(|c: char| !is_part(c)));

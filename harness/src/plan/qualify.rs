@@ -236,12 +236,8 @@ impl Paths<'_> {
             .chain(shipped)
             .flat_map(|(from, why)| self.both("survival", &into(from)).map(|it| it.because(&why)));
         // What was made by releases of then, and no more: whoever skips years has been told to take steps.
-        let far = far.flat_map(|(from, why)| {
-            Database::ALL.map(|database| {
-                let path = Path { legs: into(from.clone()), estate: Extent::Small, ..Path::over(database, &[]) };
-                self.along("survival", &path).because(&why)
-            })
-        });
+        let far = far
+            .flat_map(|(from, why)| self.both_with(Extent::Small, "survival", &into(from)).map(|it| it.because(&why)));
         near.chain(far).collect()
     }
 
@@ -352,7 +348,12 @@ impl Paths<'_> {
     }
 
     fn both(&self, area: &str, legs: &[Leg]) -> [Scenario; 2] {
-        Database::ALL.map(|database| self.along(area, &Path { legs: legs.to_vec(), ..Path::over(database, &[]) }))
+        self.both_with(Extent::Whole, area, legs)
+    }
+
+    fn both_with(&self, estate: Extent, area: &str, legs: &[Leg]) -> [Scenario; 2] {
+        Database::ALL
+            .map(|database| self.along(area, &Path { legs: legs.to_vec(), estate, ..Path::over(database, &[]) }))
     }
 
     fn along(&self, area: &str, path: &Path) -> Scenario {

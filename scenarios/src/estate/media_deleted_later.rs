@@ -4,6 +4,7 @@ use super::{
     prelude::*,
     thumbnails::{PICTURE, can_be_had},
 };
+use crate::kit::media;
 
 pub(super) fn part() -> Part {
     Part::new("media deleted later")
@@ -26,8 +27,7 @@ pub(super) fn part() -> Part {
             if before == 404 {
                 return Ok(json!([]));
             }
-            let id = uri.rsplit('/').next().unwrap_or_default();
-            it.admin().await?.delete(&["/_synapse/admin/v1", "media", harness::SERVER_NAME, id]).await?;
+            it.admin().await?.delete(&["/_synapse/admin/v1", "media", harness::SERVER_NAME, media::id(&uri)]).await?;
             Ok(json!([before, look().await?]))
         })
 }

@@ -4,6 +4,7 @@ use super::{
     prelude::*,
     thumbnails::{PICTURE, can_be_had, show},
 };
+use crate::kit::media;
 
 pub(super) fn part() -> Part {
     Part::new("pictures")
@@ -21,10 +22,9 @@ pub(super) fn part() -> Part {
                 uris.push(person.client().upload(name, "image/png", &bytes).await?);
             }
             let admin = it.admin().await?;
-            let id = |uri: &str| uri.rsplit('/').next().unwrap_or_default().to_owned();
-            let path = ["/_synapse/admin/v1", "media", "quarantine", harness::SERVER_NAME, &id(&uris[1])];
+            let path = ["/_synapse/admin/v1", "media", "quarantine", harness::SERVER_NAME, media::id(&uris[1])];
             admin.post(&path, json!({})).await?;
-            admin.post(&["/_synapse/admin/v1", "media", "protect", &id(&uris[2])], json!({})).await?;
+            admin.post(&["/_synapse/admin/v1", "media", "protect", media::id(&uris[2])], json!({})).await?;
             Ok(json!({ "painter": person.id(), "uris": uris }))
         })
         .read(|it: Visit| async move {

@@ -1,4 +1,4 @@
-//! An image, and what other servers get of it.
+//! Media: their ids and places, an image, and what other servers get of it.
 
 use harness::{Client, Method, prelude::*};
 
@@ -12,10 +12,20 @@ pub(crate) const DOT: &[u8] =
 /// How an image begins that is one.
 pub(crate) const SIGNATURE: &[u8] = b"\x89PNG";
 
+/// The id in the URI of a medium.
+pub(crate) fn id(uri: &str) -> &str {
+    uri.rsplit('/').next().unwrap_or_default()
+}
+
+/// Where a medium lies below the directory of all of its kind.
+pub(crate) fn place(uri: &str) -> String {
+    let id = id(uri);
+    format!("{}/{}/{}", &id[..2], &id[2..4], &id[4..])
+}
+
 /// Uploads the dot: its id.
 pub(crate) async fn upload(client: &Client) -> Result<String> {
-    let uri = client.upload("dot.png", "image/png", DOT).await?;
-    Ok(uri.rsplit('/').next().unwrap_or_default().to_owned())
+    Ok(id(&client.upload("dot.png", "image/png", DOT).await?).to_owned())
 }
 
 /// What another server gets from this process at a path of the federation API; `{}` is an image that was uploaded just before.

@@ -37,7 +37,7 @@ fn url_cache_not_mirrored() -> Scenario {
             hs.recorder("web").script(&rules).await?;
             let uri = hs.user("alice").await?.upload("kept.txt", "text/plain", b"kept").await?;
             hs.remember("upload", uri.trim_start_matches("mxc://hs.test/"));
-            hs.python(&format!("import os; os.remove('/data/media_store/local_content/{}')", below(&uri))).await?;
+            hs.python(&format!("import os; os.remove('/data/media_store/local_content/{}')", media::place(&uri))).await?;
             let page = page(&hs);
             let image = preview(&hs, &page).await?;
             hs.remember("old page", &page);
@@ -57,12 +57,12 @@ fn url_cache_not_mirrored() -> Scenario {
         )
         .fact("an upload", |hs: Live| async move {
             let uri = hs.user("alice").await?.upload("a.txt", "text/plain", b"a").await?;
-            Ok(json!(there(&hs, &["media_store/local_content", "provider/local_content"], &below(&uri)).await?))
+            Ok(json!(there(&hs, &["media_store/local_content", "provider/local_content"], &media::place(&uri)).await?))
         })
         .always(json!([true, true]))
         .fact("thumbnails of an upload", |hs: Live| async move {
             let id = media::upload(&hs.user("alice").await?).await?;
-            Ok(json!(there(&hs, &["media_store/local_thumbnails", "provider/local_thumbnails"], &below(&id)).await?))
+            Ok(json!(there(&hs, &["media_store/local_thumbnails", "provider/local_thumbnails"], &media::place(&id)).await?))
         })
         .always(json!([true, true]))
         .fact("an upload that only the provider has", get("/_matrix/media/r0/download/hs.test/{upload}").body())
@@ -120,13 +120,7 @@ async fn preview(hs: &Live, page: &str) -> Result<String> {
     let path = format!("/_matrix/media/r0/preview_url?url={page}");
     let image = hs.user("alice").await?.get(&path).await?.ok()?.field("og:image")?;
     // The id begins with the day: 2026-01-31_abc.
-    Ok(image.rsplit('/').next().unwrap_or_default().replacen('_', "/", 1))
-}
-
-/// Where an upload lies below the directory of all of them.
-fn below(uri: &str) -> String {
-    let id = uri.rsplit('/').next().unwrap_or_default();
-    format!("{}/{}/{}", &id[..2], &id[2..4], &id[4..])
+    Ok(media::id(&image).replacen('_', "/", 1))
 }
 
 /// What a download of an image gives.

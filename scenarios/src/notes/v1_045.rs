@@ -2,6 +2,8 @@
 
 use harness::prelude::*;
 
+use crate::kit::media;
+
 notes!("1.45.0": storage_provider_config_sections);
 
 /// A media storage provider names the section of a setting that it reads. When it does not, it fails where it reads: the
@@ -86,10 +88,7 @@ fn upload() -> Probe {
         let path = "/_matrix/media/r0/upload?filename=kept.txt";
         let answer = alice.request(harness::Method::POST, path).body("text/plain", b"kept twice".to_vec()).await?;
         let copy = match answer.field("content_uri") {
-            Ok(uri) => {
-                let id = uri.rsplit('/').next().unwrap_or_default();
-                hs.read(&format!("/data/copies/local_content/{}/{}/{}", &id[..2], &id[2..4], &id[4..])).await?
-            }
+            Ok(uri) => hs.read(&format!("/data/copies/local_content/{}", media::place(&uri))).await?,
             Err(_) => Value::Null,
         };
         Ok(json!({ "answer": answer.refusal(), "copy": copy }))

@@ -2,6 +2,8 @@
 
 use harness::prelude::*;
 
+use crate::kit::media;
+
 notes!("1.78.0": media_delete_api);
 
 /// Old media are deleted without naming the server; the path that names it goes on.
@@ -50,7 +52,7 @@ fn deletion(path: &'static str) -> Probe {
         let (admin, bob) = (hs.admin().await?, hs.user("bob").await?);
         let large = async |name: &str| -> Result<String> {
             let uri = bob.upload(name, "application/octet-stream", &vec![0; 3_000_000]).await?;
-            hs.remember(name, uri.rsplit_once('/').map_or("", |(_, media)| media));
+            hs.remember(name, media::id(&uri));
             Ok(uri)
         };
         large("media").await?;

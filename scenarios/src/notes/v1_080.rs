@@ -10,7 +10,10 @@ fn reporting_events() -> Scenario {
         let path = format!("/_matrix/client/v3/rooms/{room}/report/{event}");
         post(&path, json!({ "reason": "spam", "score": -1 }))
     };
-    let nothing_there = "Unable to report event: it does not exist or you aren't able to see it.";
+    let forbidden = || refusal(403, "M_FORBIDDEN", "You don't have permission to access that event.");
+    let unknown = || refusal(404, "M_NOT_FOUND", "Could not find event $nope");
+    let nothing_there =
+        || refusal(404, "M_NOT_FOUND", "Unable to report event: it does not exist or you aren't able to see it.");
     Scenario::for_note("Reporting events error code change")
         .hop("1.79.0", "1.80.0")
         .seed(|hs| async move {
@@ -28,27 +31,21 @@ fn reporting_events() -> Scenario {
             hs.user("carol").await?.join(&hs.recall("closed")?).await
         })
         .fact("reported by somebody who is not in the room", report("{room}", "{event}").by("bob").refusal())
-        .changes(
-            refusal(403, "M_FORBIDDEN", "You don't have permission to access that event."),
-            refusal(404, "M_NOT_FOUND", nothing_there),
-        )
+        .changes(forbidden(), nothing_there())
         .fact(
             "reported by a member who was not there yet",
             report("{closed}", "{event of the closed}").by("carol").refusal(),
         )
-        .changes(
-            refusal(403, "M_FORBIDDEN", "You don't have permission to access that event."),
-            refusal(404, "M_NOT_FOUND", nothing_there),
-        )
+        .changes(forbidden(), nothing_there())
         .fact(
             "reported by somebody who is not in a room that everybody may read",
             report("{open}", "{event of the open}").by("bob").body(),
         )
         .always(json!({ "status": 200, "body": {} }))
         .fact("an event that does not exist, reported from outside", report("{room}", "$nope").by("bob").refusal())
-        .changes(refusal(404, "M_NOT_FOUND", "Could not find event $nope"), refusal(404, "M_NOT_FOUND", nothing_there))
+        .changes(unknown(), nothing_there())
         .fact("an event that does not exist, reported by a member", report("{room}", "$nope").by("alice").refusal())
-        .changes(refusal(404, "M_NOT_FOUND", "Could not find event $nope"), refusal(404, "M_NOT_FOUND", nothing_there))
+        .changes(unknown(), nothing_there())
         .fact("reported by a member", report("{room}", "{event}").by("alice").body())
         .always(json!({ "status": 200, "body": {} }))
         .fact("reports that reach the admin", |hs: Live| async move {

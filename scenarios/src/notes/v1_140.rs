@@ -4,6 +4,8 @@ use std::{future::IntoFuture as _, time::Duration};
 
 use harness::{Method, PATIENCE, prelude::*, within};
 
+use crate::kit::media;
+
 notes!("1.140.0": s3_storage_provider);
 
 /// What the module needs beside itself, of its time.
@@ -107,8 +109,7 @@ fn from_store() -> Probe {
 
 /// Where a medium lies, below the homeserver's directory and in the store.
 fn place(uri: &str) -> String {
-    let id = uri.rsplit('/').next().unwrap_or_default();
-    format!("local_content/{}/{}/{}", &id[..2], &id[2..4], &id[4..])
+    format!("local_content/{}", media::place(uri))
 }
 
 /// What the store has of a medium, which may come there behind the answer.

@@ -2,7 +2,7 @@
 
 use harness::{Answer, prelude::*};
 
-use crate::kit::processes;
+use crate::kit::{media, processes};
 
 notes!("1.152.0": quarantine_stream_writers);
 
@@ -85,7 +85,7 @@ fn quarantine_stream_writers() -> Scenario {
 async fn upload(hs: &Live) -> Result<String> {
     let content = hs.unique("content");
     let uri = hs.user("alice").await?.upload("a.txt", "text/plain", content.as_bytes()).await?;
-    Ok(uri.rsplit('/').next().unwrap_or_default().to_owned())
+    Ok(media::id(&uri).to_owned())
 }
 
 fn quarantine(media: &str) -> String {

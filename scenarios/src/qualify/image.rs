@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use harness::prelude::*;
 
-use super::session::{gone_since_the_leg_before, since_the_leg_before, whole};
+use super::session::{gone_since_the_leg_before, on_the_leg_before, since_the_leg_before, whole};
 
 /// What operators build on: what an image is set to do, what it holds, and what its tools take.
 pub(super) fn contract(against: &str, candidate: &str) -> Scenario {
@@ -33,28 +33,21 @@ pub(super) fn contract(against: &str, candidate: &str) -> Scenario {
             gone_since_the_leg_before(&hs, "delivered", &hs.as_delivered(&environment).await?)
         })
         .always(anything())
-        .fact("what the image holds", |hs: Live| async move {
-            let held: Value = serde_json::from_str(&hs.python(HOLDS).await?)?;
-            since_the_leg_before(&hs, "holds", &held)
-        })
+        .fact(
+            "what the image holds",
+            |hs: Live| async move { since_the_leg_before(&hs, "holds", &said(&hs, HOLDS).await?) },
+        )
         .always(anything())
-        .fact("what it declares to need and does not hold", |hs: Live| async move {
-            Ok(serde_json::from_str(&hs.python(NEEDS).await?)?)
-        })
+        .fact("what it declares to need and does not hold", |hs: Live| async move { said(&hs, NEEDS).await })
         .always(json!([]))
         .fact("tools and their options", |hs: Live| async move {
-            let tools: Value = serde_json::from_str(&hs.python(TOOLS).await?)?;
-            gone_since_the_leg_before(&hs, "tools", &tools)
+            gone_since_the_leg_before(&hs, "tools", &said(&hs, TOOLS).await?)
         })
         .always(anything())
         .fact("settings that are read", |hs: Live| async move {
-            let now: Value = serde_json::from_str(&hs.python(SETTINGS).await?)?;
-            let Ok(before) = hs.recall("settings") else {
-                hs.remember("settings", &now.to_string());
-                return Ok(json!([]));
-            };
-            let before: Value = serde_json::from_str(&before)?;
-            Ok(settings_otherwise(&before, &now))
+            let now = said(&hs, SETTINGS).await?;
+            let before = on_the_leg_before(&hs, "settings", &now)?;
+            Ok(before.map_or_else(|| json!([]), |before| settings_otherwise(&before, &now)))
         })
         .always(anything())
         .fact("how it logs by itself", |hs: Live| async move {
@@ -63,11 +56,8 @@ pub(super) fn contract(against: &str, candidate: &str) -> Scenario {
         .always(anything())
         .fact("how large the image is", |hs: Live| async move {
             let size = hs.image().await?["bytes"].as_f64().unwrap_or_default();
-            let Ok(before) = hs.recall("size") else {
-                hs.remember("size", &size.to_string());
-                return Ok(json!([]));
-            };
-            let ratio = size / before.parse::<f64>()?.max(1.0);
+            let Some(before) = on_the_leg_before(&hs, "size", &json!(size))? else { return Ok(json!([])) };
+            let ratio = size / before.as_f64().unwrap_or_default().max(1.0);
             let is_alike = (1.0 / MUCH..=MUCH).contains(&ratio);
             Ok(if is_alike { json!([]) } else { json!([format!("{ratio:.2} times its predecessor's")]) })
         })
@@ -82,41 +72,40 @@ pub(super) fn deltas(against: &str, candidate: &str) -> Scenario {
         .invariant("a delta that has been released stays as it is")
         .without_estate("it looks into the images")
         .fact("deltas of the predecessor that are otherwise", |hs: Live| async move {
-            let mut now: Value = serde_json::from_str(&hs.python(DELTAS).await?)?;
-            let Ok(before) = hs.recall("deltas") else {
-                hs.remember("deltas", &now.to_string());
-                return Ok(if now == json!({}) { json!("none found") } else { json!([]) });
+            let now = said(&hs, SCHEMA).await?;
+            let Some(before) = on_the_leg_before(&hs, "deltas", &now)? else {
+                return Ok(if now["deltas"] == json!({}) { json!("none found") } else { json!([]) });
             };
-            let before: Value = serde_json::from_str(&before)?;
-            let now = now.as_object_mut().map(std::mem::take).unwrap_or_default();
-            let old = before.as_object().into_iter().flatten();
-            let otherwise = old.filter(|(name, sum)| now.get(*name) != Some(sum)).map(|(name, _)| name);
+            let old = before["deltas"].as_object().into_iter().flatten();
+            let otherwise = old.filter(|(name, sum)| now["deltas"].get(name) != Some(sum)).map(|(name, _)| name);
             Ok(json!(otherwise.collect::<Vec<_>>()))
         })
         .always(json!([]))
         .fact("deltas that no database would ever have", |hs: Live| async move {
-            let now: Value = serde_json::from_str(&hs.python(DELTAS).await?)?;
-            let (schema, _) = numbers(&hs).await?;
-            let deltas: BTreeSet<&str> = now.as_object().into_iter().flatten().map(|(name, _)| name.as_str()).collect();
-            let known = hs.recall("known deltas").unwrap_or_default();
-            let finished: Option<u64> = hs.recall("schema").ok().and_then(|number| number.parse().ok());
-            hs.remember("known deltas", &deltas.iter().copied().collect::<Vec<_>>().join("\n"));
-            hs.remember("schema", &schema.to_string());
-            let known: BTreeSet<&str> = known.lines().collect();
-            let is_lost = |name: &&&str| {
-                let number = directory(name);
-                // A database has come past the number, or will not come to it.
-                number > schema || (!known.contains(**name) && finished.is_some_and(|finished| number < finished))
+            let now = said(&hs, SCHEMA).await?;
+            let before = on_the_leg_before(&hs, "new deltas", &now)?;
+            let is_past = |name: &str, number: u64| {
+                before
+                    .as_ref()
+                    .is_some_and(|it| it["deltas"].get(name).is_none() && Some(number) < it["number"].as_u64())
             };
-            Ok(json!(deltas.iter().filter(is_lost).collect::<Vec<_>>()))
+            let names = now["deltas"].as_object().into_iter().flatten().map(|(name, _)| name);
+            // A database will not come to its number, or has come past it.
+            let lost = names.filter(|name| {
+                let number = directory(name);
+                Some(number) > now["number"].as_u64() || is_past(name, number)
+            });
+            Ok(json!(lost.collect::<Vec<_>>()))
         })
         .always(json!([]))
         .fact("whether its predecessor may use its database", |hs: Live| async move {
-            let (schema, oldest) = numbers(&hs).await?;
-            let before = hs.recall("the predecessor's schema").ok().and_then(|number| number.parse::<u64>().ok());
-            hs.remember("the predecessor's schema", &schema.to_string());
-            Ok(match before {
-                Some(before) if before < oldest => json!(format!("no: it has schema {before}, and {oldest} is needed")),
+            let now = said(&hs, SCHEMA).await?;
+            let before = on_the_leg_before(&hs, "the predecessor's schema", &now)?.unwrap_or_else(|| now.clone());
+            let (has, needed) = (before["number"].as_u64(), now["oldest"].as_u64());
+            Ok(match (has, needed) {
+                (Some(has), Some(needed)) if has < needed => {
+                    json!(format!("no: it has schema {has}, and {needed} is needed"))
+                }
                 _ => json!("yes"),
             })
         })
@@ -124,9 +113,8 @@ pub(super) fn deltas(against: &str, candidate: &str) -> Scenario {
         .named(candidate, "deltas")
 }
 
-/// What the code says of its schema: its number, and that of the oldest code which may still use the database.
-async fn numbers(hs: &Live) -> Result<(u64, u64)> {
-    let program = "from synapse.storage.schema import SCHEMA_VERSION as s, SCHEMA_COMPAT_VERSION as c; print([s, c])";
+/// What a program says of the image, as JSON.
+async fn said(hs: &Live, program: &str) -> Result<Value> {
     Ok(serde_json::from_str(&hs.python(program).await?)?)
 }
 
@@ -232,9 +220,11 @@ const LOGGING: &str = "\
 from synapse.config.logger import DEFAULT_LOG_CONFIG
 print(DEFAULT_LOG_CONFIG.template)";
 
-/// Every file below a directory of deltas, with a sum of its content.
-const DELTAS: &str = "\
+/// The number of the schema, that of the oldest code which may still use its database, and every file below a directory of
+/// deltas with a sum of its content.
+const SCHEMA: &str = "\
 import hashlib, json, os, synapse.storage
+from synapse.storage.schema import SCHEMA_COMPAT_VERSION, SCHEMA_VERSION
 root = os.path.join(os.path.dirname(synapse.storage.__file__), 'schema')
 sums = {}
 for place, _, files in os.walk(root):
@@ -242,4 +232,4 @@ for place, _, files in os.walk(root):
         for name in files:
             path = os.path.join(place, name)
             sums[os.path.relpath(path, root)] = hashlib.sha256(open(path, 'rb').read()).hexdigest()
-print(json.dumps(sums))";
+print(json.dumps({'number': SCHEMA_VERSION, 'oldest': SCHEMA_COMPAT_VERSION, 'deltas': sums}))";

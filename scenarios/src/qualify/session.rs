@@ -164,22 +164,21 @@ async fn run(hs: &Live, asks: &[Ask]) -> Result<Value> {
 
 /// What is otherwise than on the first leg, on which nothing is.
 pub(super) fn since_the_leg_before(hs: &Live, what: &str, now: &Value) -> Result<Value> {
-    let listed = |differences: Vec<Difference>| {
-        differences.into_iter().map(|difference| Difference { takes_away: false, ..difference }).collect()
-    };
-    since(hs, what, now, listed)
+    let differences = otherwise(hs, what, now)?.into_iter();
+    Ok(told(differences.map(|it| Difference { takes_away: false, ..it }).collect(), hs.release()))
 }
 
 /// The same, and what is gone is marked as taken away from whoever relies on it.
 pub(super) fn gone_since_the_leg_before(hs: &Live, what: &str, now: &Value) -> Result<Value> {
-    since(hs, what, now, |differences| differences)
+    Ok(told(otherwise(hs, what, now)?, hs.release()))
 }
 
-fn since(hs: &Live, what: &str, now: &Value, judge: impl Fn(Vec<Difference>) -> Vec<Difference>) -> Result<Value> {
-    let Some(before) = on_the_leg_before(hs, what, now)? else { return Ok(json!([])) };
+fn otherwise(hs: &Live, what: &str, now: &Value) -> Result<Vec<Difference>> {
     let mut differences = Vec::new();
-    compare("", &before, now, &mut differences);
-    Ok(told(judge(differences), hs.release()))
+    if let Some(before) = on_the_leg_before(hs, what, now)? {
+        compare("", &before, now, &mut differences);
+    }
+    Ok(differences)
 }
 
 /// The same of answers: one that is of another kind is one difference.
@@ -258,7 +257,8 @@ fn on_purpose(place: &str, release: &Version) -> Option<&'static str> {
     ON_PURPOSE.iter().find(is_it).map(|one| one.reference)
 }
 
-fn on_the_leg_before(hs: &Live, what: &str, now: &Value) -> Result<Option<Value>> {
+/// What was there on the first leg, which remembers what there is now.
+pub(super) fn on_the_leg_before(hs: &Live, what: &str, now: &Value) -> Result<Option<Value>> {
     let place = format!("session: {what}");
     let Ok(before) = hs.recall(&place) else {
         hs.remember(&place, &now.to_string());
