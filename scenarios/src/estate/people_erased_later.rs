@@ -86,7 +86,12 @@ async fn taken_back(it: &Visit, person: &Person) -> Result<Value> {
     let is_looked_for = it.from("1.21.0rc1") && !it.from("1.151.0rc1")
         || it.from("1.156.0rc1")
         || it.from("1.19.0rc1") && !it.from("1.20.0rc1");
-    if !is_looked_for {
+    // Since 1.157.0 it fails as long as an index of profiles is to be made. Every database that begins undrained there would
+    // show it: it is looked for where one from before that index is upgraded.
+    let is_stuck = it.from("1.157.0rc1")
+        && it.written_from("1.83.0rc1")
+        && !it.is_updated(Some("profiles_full_user_id_key_idx")).await?;
+    if !is_looked_for || is_stuck {
         return Ok(json!([200, NAME]));
     }
     let account = ["/_synapse/admin/v2", "users", person.id()];
