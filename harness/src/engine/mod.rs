@@ -392,7 +392,7 @@ impl Engine {
 }
 
 /// One trial's verdict from what its riders brought home, and why others did not come.
-fn judge(trial: &Trial, home: Vec<Home>, broke_off: Option<String>, url: String, plan: &Plan) -> TrialResult {
+fn judge(trial: &Trial, mut home: Vec<Home>, broke_off: Option<String>, url: String, plan: &Plan) -> TrialResult {
     let mut trouble = verdict::trial::trouble(&home);
     trouble.extend(broke_off);
     let variant = |home: &Home| trial.variant(home.rider.variant);
@@ -406,7 +406,19 @@ fn judge(trial: &Trial, home: Vec<Home>, broke_off: Option<String>, url: String,
     } else {
         let blind: Vec<String> =
             home.iter().flat_map(|home| verdict::blind::facts(variant(home), trial.database, &home.table)).collect();
-        verdict::trial::verdict(&home, &trouble, &blind)
+        let spared: BTreeSet<String> = home
+            .iter_mut()
+            .flat_map(|home| home.spare(plan.legs_before_the_candidate(trial, home.rider.variant)))
+            .collect();
+        let (outcome, explanation) = verdict::trial::verdict(&home, &trouble, &blind);
+        let before = (!spared.is_empty()).then(|| {
+            let spared: Vec<String> = spared.into_iter().collect();
+            format!("Before the candidate ran, and so not by it, this was not as expected: {}.", spared.join("; "))
+        });
+        (
+            outcome,
+            Some(explanation.into_iter().chain(before).collect::<Vec<_>>().join("\n")).filter(|text| !text.is_empty()),
+        )
     };
     let seconds = home.iter().map(|home| home.seconds).fold(0.0, f64::max);
     let (mut tables, mut in_company) = (Vec::new(), Vec::new());

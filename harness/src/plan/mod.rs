@@ -315,6 +315,13 @@ impl Plan {
         self
     }
 
+    /// How many legs of a variant's are over when the candidate runs for the first time; none where there is no candidate.
+    pub(crate) fn legs_before_the_candidate(&self, trial: &Trial, variant: usize) -> usize {
+        let Some(qualifies) = &self.qualification else { return 0 };
+        let mut legs = trial.variant(variant).legs.iter();
+        legs.position(|leg| leg.release.to_string() == qualifies.candidate).unwrap_or(0)
+    }
+
     /// The command that runs one trial again as it ran here.
     pub(crate) fn rerun(&self, trial: &Trial) -> String {
         // A qualification's paths are its own business: their names say which.

@@ -50,6 +50,22 @@ impl Home {
         self.failed() || self.errors().next().is_some() || self.trouble.is_some() && self.set_out
     }
 
+    /// Takes what differs on these first legs out of the verdict, and names it: a candidate that has not run yet has not
+    /// done it.
+    pub(crate) fn spare(&mut self, legs: usize) -> Vec<String> {
+        let FactTable { facts, health, legs: names, .. } = &mut self.table;
+        let mut spared = Vec::new();
+        for row in facts.iter_mut().chain(health) {
+            for (cell, leg) in row.cells.iter_mut().zip(&*names).take(legs) {
+                if cell.verdict == CellVerdict::Mismatch {
+                    (cell.verdict, cell.expected, cell.diff) = (CellVerdict::NotCompared, None, None);
+                    spared.push(format!("{} on {leg}", row.fact));
+                }
+            }
+        }
+        spared
+    }
+
     fn cells(&self) -> impl Iterator<Item = &Cell> {
         self.table.facts.iter().chain(&self.table.health).flat_map(|row| &row.cells)
     }
@@ -158,5 +174,17 @@ mod tests {
         let broken_off = with_trouble(good, "no image");
         assert!(broken_off.is_company_suspect());
         assert!(!Home { set_out: false, ..broken_off }.is_company_suspect());
+    }
+
+    #[test]
+    fn what_differs_before_the_candidate_runs_is_not_its_doing() {
+        let both = || vec![differs(json!(1), json!(2)), differs(json!(1), json!(3))];
+        let mut came = home([("fact", both())]);
+        came.table.legs = ["1.162.0", "1.164.0rc3"].map(str::to_owned).to_vec();
+        assert!(came.spare(0).is_empty() && came.failed());
+        assert_eq!(came.spare(1), ["fact on 1.162.0"]);
+        assert_eq!(verdict(&[came.clone()], &[], &[]).0, Outcome::Failed);
+        came.spare(2);
+        assert_eq!(verdict(&[came], &[], &[]), (Outcome::Passed, None));
     }
 }

@@ -46,14 +46,17 @@ const MESSAGES: &str = "messages of a room that there is not";
 const PROFILE: &str = "the profile of somebody of no server";
 const PICTURE: &str = "the picture of somebody who has none";
 const RIGHTS: &str = "an admin says that somebody is none";
+const PICTURED: &str = "an admin makes an account with a picture";
 /// Where a rule for the directory names an alias: see `public_rooms`.
 const PUBLISHED: &str = "a new room with an alias that is to be in the directory";
 
 /// Older than any.
 const ANY: &str = "0.1.0";
 
-const REGRESSIONS: [Regression; 6] = [
-    // Upstream: #6928, #11392 (1.13.0 has mended #7387 of older ones), #9506, #12683, #13041, #20200.
+const REGRESSIONS: [Regression; 7] = [
+    // Upstream: #8871 (1.9.0 has mended what its older ones had), #6928, #11392 (1.13.0 has mended #7387 of older ones),
+    // #9506, #12683, #13041, #20200.
+    Regression { what: PICTURED, of: ANY, since: "1.9.0rc1", passed_over: ["1.9.0rc1", "1.24.0rc1"], mended: "1.25.0rc1" },
     Regression { what: RIGHTS, of: ANY, since: "1.11.0rc1", passed_over: ["1.11.1", "1.11.1"], mended: "1.11.1" },
     Regression { what: PUBLISHED, of: "1.12.0rc1", since: "1.13.0rc1", passed_over: ["1.14.0rc1", "1.48.0rc1"], mended: "1.48.0rc1" },
     Regression { what: JOIN, of: ANY, since: "1.25.0rc1", passed_over: ["1.26.0rc1", "1.29.0rc1"], mended: "1.29.0rc1" },
@@ -70,6 +73,11 @@ async fn ask(it: &Visit, what: &str) -> Result<harness::Answer> {
     if what == RIGHTS {
         let path = ["/_synapse/admin/v1", "users", it.friend.id(), "admin"];
         return it.admin().await?.answer(Method::PUT, &path, Some(json!({ "admin": false }))).await;
+    }
+    if what == PICTURED {
+        let name = format!("@{}:{}", it.live.unique("pictured"), harness::SERVER_NAME);
+        let account = json!({ "password": "p", "avatar_url": format!("mxc://{}/picture", harness::SERVER_NAME) });
+        return it.admin().await?.answer(Method::PUT, &["/_synapse/admin/v2", "users", &name], Some(account)).await;
     }
     if what == PUBLISHED {
         let options = json!({ "visibility": "public", "room_alias_name": it.live.unique("published") });
