@@ -93,7 +93,8 @@ impl Scenario {
             Extent::Small => self,
             Extent::None => self.without_estate("the path says so"),
         };
-        if let (Some(config), Some(oldest)) = (path.config, path.legs.iter().map(|leg| &leg.release).min()) {
+        let oldest = path.legs.iter().map(|leg| &leg.release).min();
+        if let (Some(config), Some(oldest)) = (path.config, oldest) {
             self = self.deployed_with(|deployment| config.configure(deployment, oldest));
         }
         if let Some(suite) = path.suite {
@@ -103,12 +104,15 @@ impl Scenario {
             self = self.postgres(major);
         }
         if path.has_workers() {
-            // What upstream's list of workers' paths has had for as long as there were generic workers.
-            let [sync, rooms, members, send, join, keys] = [
+            let redacts = oldest.is_some_and(|oldest| *oldest >= scenario::version("1.25.0rc1"));
+            let said = if redacts { "(send|redact)" } else { "send" };
+            let said = format!("^/_matrix/client/(r0|v3)/rooms/.*/{said}/");
+            // What upstream's list of workers' paths has had for as long as there were generic workers, redactions apart.
+            let [sync, rooms, members, said, join, keys] = [
                 "^/_matrix/client/(r0|v3)/sync$",
                 "^/_matrix/client/(r0|v3)/publicRooms$",
                 "^/_matrix/client/(r0|v3)/rooms/.*/(joined_members|context/.*|members|state)$",
-                "^/_matrix/client/(r0|v3)/rooms/.*/(send|redact)/",
+                said.as_str(),
                 "^/_matrix/client/(r0|v3)/rooms/.*/(join|invite|leave)$",
                 "^/_matrix/client/(r0|v3)/keys/query$",
             ]
@@ -120,9 +124,9 @@ impl Scenario {
             let (is_written, map) = (writer.is_some(), writer.map_or_else(|| json!({}), |writer| json!(writer.config)));
             self = self.worker(WORKER, "synapse.app.generic_worker", ["client"], map);
             self = if is_written {
-                self.proxy(FRONT, [(streams, WRITER), sync, rooms, members, send, join, keys, rest])
+                self.proxy(FRONT, [(streams, WRITER), sync, rooms, members, said, join, keys, rest])
             } else {
-                self.proxy(FRONT, [sync, rooms, members, send, join, keys, rest])
+                self.proxy(FRONT, [sync, rooms, members, said, join, keys, rest])
             };
         }
         self
