@@ -260,11 +260,14 @@ fn announced(stable: Scenario) -> Scenario {
             get("/.well-known/matrix/client").field("/org.matrix.msc2965.authentication"),
         )
         .changes(Value::Null, service)
+        // What it was called before it was specified went once more.
+        .since("1.164.0rc1", Value::Null)
         .fact(
             "where users sign in, by the service's metadata",
             get("/_matrix/client/unstable/org.matrix.msc2965/auth_metadata").field("/issuer"),
         )
         .changes(Value::Null, "http://mas:8080/")
+        .since("1.164.0rc1", Value::Null)
 }
 
 /// What a session may do is said by its scope.
