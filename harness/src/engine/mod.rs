@@ -411,14 +411,11 @@ fn judge(trial: &Trial, mut home: Vec<Home>, broke_off: Option<String>, url: Str
             .flat_map(|home| home.spare(plan.legs_before_the_candidate(trial, home.rider.variant)))
             .collect();
         let (outcome, explanation) = verdict::trial::verdict(&home, &trouble, &blind);
-        let before = (!spared.is_empty()).then(|| {
-            let spared: Vec<String> = spared.into_iter().collect();
-            format!("Before the candidate ran, and so not by it, this was not as expected: {}.", spared.join("; "))
-        });
-        (
-            outcome,
-            Some(explanation.into_iter().chain(before).collect::<Vec<_>>().join("\n")).filter(|text| !text.is_empty()),
-        )
+        let spared = spared
+            .into_iter()
+            .map(|what| format!("Not as expected before the candidate ran, and so not by it: {what}"));
+        let told: Vec<String> = explanation.into_iter().chain(spared).collect();
+        (outcome, (!told.is_empty()).then(|| told.join("\n")))
     };
     let seconds = home.iter().map(|home| home.seconds).fold(0.0, f64::max);
     let (mut tables, mut in_company) = (Vec::new(), Vec::new());

@@ -105,14 +105,17 @@ impl Scenario {
         }
         if path.has_workers() {
             let redacts = oldest.is_some_and(|oldest| *oldest >= scenario::version("1.25.0rc1"));
-            let said = if redacts { "(send|redact)" } else { "send" };
-            let said = format!("^/_matrix/client/(r0|v3)/rooms/.*/{said}/");
+            let said = if redacts {
+                "^/_matrix/client/(r0|v3)/rooms/.*/(send|redact)/"
+            } else {
+                "^/_matrix/client/(r0|v3)/rooms/.*/send/"
+            };
             // What upstream's list of workers' paths has had for as long as there were generic workers, redactions apart.
             let [sync, rooms, members, said, join, keys] = [
                 "^/_matrix/client/(r0|v3)/sync$",
                 "^/_matrix/client/(r0|v3)/publicRooms$",
                 "^/_matrix/client/(r0|v3)/rooms/.*/(joined_members|context/.*|members|state)$",
-                said.as_str(),
+                said,
                 "^/_matrix/client/(r0|v3)/rooms/.*/(join|invite|leave)$",
                 "^/_matrix/client/(r0|v3)/keys/query$",
             ]

@@ -120,18 +120,15 @@ async fn asked_now(it: &Visit, address: &str) -> Result<Value> {
     // On 1.20.0 the link is written as in a page (#8394), and leads somewhere only where `;` parts what is asked; on 1.71.0
     // what should be a page is none (#14448). Walks end there for what these releases have mended: looked for of who comes
     // from the minor before.
-    let is_due = |before: &str, since: &str, mended: &str| {
-        !it.from(since) || it.from(mended) || it.written_from(before) && !it.written_from(since)
-    };
     // All mails are looked through for each: once on each release is enough.
     let memory = format!("mailed on {}", it.live.release());
-    if is_due("1.19.0", "1.20.0rc1", "1.20.1") && it.live.recall(&memory).is_err() {
+    if super::is_looked_for_next_door(it, "1.19.0", "1.20.0rc1", "1.20.1") && it.live.recall(&memory).is_err() {
         it.live.remember(&memory, "yes");
         let asked = ask(it, &RESET, address).await?;
         let link = text(&asked["link"]);
         shown["password"] = reset(it, &asked, &link).await?;
         shown["a link"] = json!(!link.contains("&amp;"));
-        if is_due("1.70.0", "1.71.0rc1", "1.72.0rc1") {
+        if super::is_looked_for_next_door(it, "1.70.0", "1.71.0rc1", "1.72.0rc1") {
             shown["a page"] = asked["is a page"].clone();
         }
     }

@@ -27,6 +27,12 @@ fn is_looked_for(it: &harness::estate::Visit, since: &str, later: &str, mended: 
     !it.from(since) || it.from(mended) || !it.from(later) && !it.written_from(since)
 }
 
+/// Is a fault looked for that was there from `since` on, until it was `mended`, in releases to which others come for what
+/// they have mended? Before and after; and in what is older than they are, but no older than `from`.
+fn is_looked_for_next_door(it: &harness::estate::Visit, from: &str, since: &str, mended: &str) -> bool {
+    !it.from(since) || it.from(mended) || it.written_from(from) && !it.written_from(since)
+}
+
 parts!(
     account_data,
     accounts,

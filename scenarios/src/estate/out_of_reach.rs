@@ -8,11 +8,8 @@ pub(super) fn part() -> Part {
         .since("1.60.0")
         .write(|_| async move { Ok(json!({})) })
         .read(|it: Visit| async move {
-            // From 1.110.0 to 1.112.0 whoever asks once more is told nothing (#17498): looked for in what the minor before
-            // wrote, as others come there for what else is mended.
-            let is_faulty = it.from("1.110.0rc1") && !it.from("1.113.0rc1");
-            let is_due = it.written_from("1.109.0rc1") && !it.written_from("1.110.0rc1");
-            if is_faulty && !is_due {
+            // From 1.110.0 to 1.112.0 whoever asks once more is told nothing (#17498).
+            if !super::is_looked_for_next_door(&it, "1.109.0rc1", "1.110.0rc1", "1.113.0rc1") {
                 return Ok(json!(SOUND));
             }
             // Nobody listens at this port, which is part of the homeserver's name.

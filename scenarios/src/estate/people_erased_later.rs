@@ -1,7 +1,7 @@
 //! Somebody who leaves the homeserver on a later release and wants to be forgotten: they are gone, and what they said is
 //! known only to those who heard it. Until an admin takes them back.
 
-use super::prelude::*;
+use super::{prelude::*, pushers::pusher};
 
 pub(super) fn part() -> Part {
     Part::new("people erased later")
@@ -14,11 +14,8 @@ pub(super) fn part() -> Part {
             // Not everywhere may everybody show one.
             let path = ["profile", person.id(), "avatar_url"];
             person.answer(Method::PUT, &path, Some(json!({ "avatar_url": picture }))).await?;
-            let pusher = json!({
-                "kind": "http", "app_id": "test.app", "pushkey": it.named("forgettable"), "app_display_name": "App",
-                "device_display_name": "Device", "lang": "en", "data": { "url": "http://push.test/_matrix/push/v1/notify" },
-            });
-            person.post(&["pushers", "set"], pusher).await?;
+            let data = json!({ "url": "http://push.test/_matrix/push/v1/notify" });
+            person.post(&["pushers", "set"], pusher("test.app", &it.named("forgettable"), &data)).await?;
             let room = it.shared(json!({ "preset": "public_chat" })).await?;
             person.join(&room).await?;
             let said = person.say(&room, "forget me").await?;

@@ -3,7 +3,7 @@
 
 use harness::prelude::companion;
 
-use super::prelude::*;
+use super::{prelude::*, pushers::pusher};
 
 /// The gateway between the homeserver and the clients.
 const HOST: &str = "gateway";
@@ -35,11 +35,7 @@ pub(super) fn part() -> Part {
                 if app == BY_ID {
                     data["format"] = json!("event_id_only");
                 }
-                let pusher = json!({
-                    "kind": "http", "app_id": app, "pushkey": it.named("pager"), "app_display_name": "Pager",
-                    "device_display_name": "Pager", "lang": "en", "data": data,
-                });
-                person.post(&["pushers", "set"], pusher).await?;
+                person.post(&["pushers", "set"], pusher(app, &it.named("pager"), &data)).await?;
             }
             // Before 1.73.0 no worker pushes whose role it is, unless it is of a kind of its own.
             let is_pushed = pushed(&it, &room).await?.len() >= 2;
@@ -55,7 +51,9 @@ pub(super) fn part() -> Part {
             let to =
                 |app: &str| told.iter().find(|told| told["devices"][0]["app_id"] == app).cloned().unwrap_or_default();
             let (by_id, in_full) = (to(BY_ID), to(IN_FULL));
-            let unread = |told: &Value| if is_counted(&it) { told["counts"]["unread"].clone() } else { json!(1) };
+            // From 1.100.0 to 1.101.0 rooms that somebody has left are among them (#16904).
+            let is_counted = super::is_looked_for_next_door(&it, "1.98.0rc1", "1.100.0rc1", "1.102.0");
+            let unread = |told: &Value| if is_counted { told["counts"]["unread"].clone() } else { json!(1) };
             Ok(json!({
                 "by its id": [by_id["devices"][0]["pushkey"], by_id["room_id"], by_id["content"]],
                 "in full": [
@@ -75,13 +73,6 @@ fn is_reached(it: &Visit) -> bool {
     let config = json!(deployment.config);
     let has_proxy = deployment.environment.keys().any(|name| name.eq_ignore_ascii_case("http_proxy"));
     !has_proxy && config["push"]["enabled"] != false && list(&config["ip_range_blacklist"]).is_empty()
-}
-
-/// Are the rooms counted that have something unread? From 1.100.0 to 1.101.0 those that somebody has left are among them
-/// (#16904): looked for in what the two minors before wrote, as others come there for what else is mended.
-fn is_counted(it: &Visit) -> bool {
-    let is_sound = !it.from("1.100.0rc1") || it.from("1.102.0");
-    is_sound || it.written_from("1.98.0rc1") && !it.written_from("1.100.0rc1")
 }
 
 /// What comes to the gateway of something that is said to somebody in a room, who reads it then.

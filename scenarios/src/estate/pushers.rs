@@ -7,12 +7,8 @@ pub(super) fn part() -> Part {
         .fills(&["pushers"])
         .write(|it: Visit| async move {
             let person = it.somebody("pushed").await?;
-            let pusher = json!({
-                "kind": "http", "app_id": "test.app", "pushkey": it.named("push key"), "app_display_name": "App",
-                "device_display_name": "Device", "lang": "en",
-                "data": { "url": "http://push.test/_matrix/push/v1/notify", "format": "event_id_only" },
-            });
-            person.post(&["pushers", "set"], pusher).await?;
+            let data = json!({ "url": "http://push.test/_matrix/push/v1/notify", "format": "event_id_only" });
+            person.post(&["pushers", "set"], pusher("test.app", &it.named("push key"), &data)).await?;
             Ok(json!({ "token": person.token() }))
         })
         .read(|it: Visit| async move {
@@ -21,4 +17,12 @@ pub(super) fn part() -> Part {
             let shown = |pusher: &Value| known.iter().map(|key| pusher[*key].clone()).collect::<Value>();
             Ok(list(&seen["pushers"]).iter().map(shown).collect())
         })
+}
+
+/// What an application sets that is to be told of events.
+pub(super) fn pusher(app: &str, key: &str, data: &Value) -> Value {
+    json!({
+        "kind": "http", "app_id": app, "pushkey": key, "app_display_name": "App", "device_display_name": "Device",
+        "lang": "en", "data": data,
+    })
 }
