@@ -164,6 +164,13 @@ impl Error {
         if is_disk_full(&detail) { Self::DiskFull { doing, detail } } else { Self::Docker { doing, source } }
     }
 
+    /// Is it the image that cannot be begun, as the daemon says: no such program in it, or one for another processor?
+    pub(crate) fn is_of_the_image(&self) -> bool {
+        let Self::Docker { source, .. } = self else { return false };
+        let said = source.to_string();
+        said.contains("OCI runtime") && said.contains("exec")
+    }
+
     pub(crate) fn file(doing: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();
         move |source| match source.kind() {

@@ -235,8 +235,12 @@ impl Store {
             "from synapse.storage.schema import SCHEMA_VERSION as s, SCHEMA_COMPAT_VERSION as c; print(s, c)";
         let empty = tar::Builder::new(Vec::new()).into_inner().unwrap_or_default();
         let command = format!("python -c '{PROGRAM}'");
-        let mut lines = self.inner.docker.run(&image.reference, empty, &command).await?;
-        let said = lines.next().await?.unwrap_or_default();
+        let said = match self.inner.docker.run(&image.reference, empty, &command).await {
+            Ok(mut lines) => lines.next().await?.unwrap_or_default(),
+            // An image with no shell, or one for another processor: nothing of it can be begun.
+            Err(error) if error.is_of_the_image() => String::new(),
+            Err(error) => return Err(error),
+        };
         let numbers: Vec<u32> = said.split(' ').filter_map(|number| number.parse().ok()).collect();
         match numbers[..] {
             [schema, compatible] => Ok((schema, compatible)),

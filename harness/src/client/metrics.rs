@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Metrics {
     samples: Vec<Sample>,
+    declared: BTreeSet<String>,
     counters: BTreeSet<String>,
 }
 
@@ -35,12 +36,15 @@ impl Metrics {
                 Some(Sample { name: name.to_owned(), labels: labels.to_owned(), value: value.parse().ok()? })
             })
             .collect();
-        let counters = text
-            .lines()
-            .filter_map(|line| line.strip_prefix("# TYPE ")?.strip_suffix(" counter"))
-            .map(str::to_owned)
-            .collect();
-        Self { samples, counters }
+        let types = || text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
+        let declared = types().map(|(name, _)| name.to_owned()).collect();
+        let counters = types().filter(|(_, kind)| *kind == "counter").map(|(name, _)| name.to_owned()).collect();
+        Self { samples, declared, counters }
+    }
+
+    /// The names that are declared, whether or not anything has been counted under them yet.
+    pub fn declared(&self) -> &BTreeSet<String> {
+        &self.declared
     }
 
     /// The names that are declared as counters.
@@ -71,11 +75,12 @@ mod tests {
     #[test]
     fn samples_are_read() {
         let metrics = Metrics::parse(
-            "# HELP a b\n# TYPE a counter\na 1.0\nsynapse_cache:hits{name=\"x\",index=\"1\"} 12.0\npython_info 1e3\n",
+            "# HELP a b\n# TYPE a counter\n# TYPE b gauge\na 1.0\nsynapse_cache:hits{name=\"x\",index=\"1\"} 12.0\npython_info 1e3\n",
         );
         assert_eq!(metrics.names(), BTreeSet::from(["a", "python_info", "synapse_cache:hits"]));
         assert_eq!(metrics.value("synapse_cache:hits", "name=\"x\""), Some(12.0));
         assert_eq!(metrics.value("a", "nothing"), None);
         assert_eq!(metrics.counters(), &BTreeSet::from(["a".to_owned()]));
+        assert_eq!(metrics.declared(), &BTreeSet::from(["a", "b"].map(str::to_owned)));
     }
 }

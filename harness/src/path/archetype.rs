@@ -32,8 +32,8 @@ pub(crate) enum Archetype {
     Federated,
     /// A generic worker behind nginx serves what it may.
     Workers,
-    /// Workers have all the roles that they can: they write the streams, send to other homeservers, push, and do what is to
-    /// be done now and then. From 1.33.0 on.
+    /// Workers have all the roles that they can: they write the streams, send to other homeservers, push, keep media, and do
+    /// what is to be done now and then. From 1.33.0 on.
     Roles,
 }
 
@@ -94,6 +94,8 @@ pub(super) const WRITER: &str = "writer";
 const SENDER: &str = "sender";
 /// The worker that does what is to be done now and then.
 const BACKGROUND: &str = "background";
+/// The worker that keeps media.
+pub(super) const MEDIA: &str = "media";
 
 /// Where the one is found who writes.
 fn written_by() -> Value {
@@ -153,6 +155,8 @@ impl Archetype {
                     "notify_appservices_from_worker": SENDER,
                     "run_background_tasks_on": BACKGROUND,
                     "update_user_directory_from_worker": BACKGROUND,
+                    "enable_media_repo": false,
+                    "media_instance_running_background_jobs": MEDIA,
                 }));
                 // Who serves nothing says nothing when it is up.
                 for name in [WRITER, SENDER, BACKGROUND] {
@@ -163,6 +167,14 @@ impl Archetype {
                         config: Map::from_iter([("instance_map".to_owned(), written_by())]),
                     });
                 }
+                let keeps = [("enable_media_repo".to_owned(), json!(true)), ("instance_map".to_owned(), written_by())];
+                deployment.workers.push(Worker {
+                    name: MEDIA.to_owned(),
+                    app: "synapse.app.media_repository".to_owned(),
+                    // No more than upstream's documentation says.
+                    resources: vec!["media".to_owned()],
+                    config: Map::from_iter(keeps),
+                });
             }
             _ => {}
         }

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use images::ReleaseTable;
 use serde_json::json;
 
-use super::{Ending, Extent, Leg, Outlook, Path, archetype::WRITER};
+use super::{Ending, Extent, Leg, Outlook, Path, archetype::{MEDIA, WRITER}};
 use crate::{
     Deployment, Probe, Scenario,
     scenario::{self, expect},
@@ -120,17 +120,24 @@ impl Scenario {
                 "^/_matrix/client/(r0|v3)/keys/query$",
             ]
             .map(|route| (route, WORKER));
-            let rest = ("^/", "main");
-            // What is written to a stream is to be asked of who writes it.
-            let streams = "^/_matrix/client/(r0|v3|unstable)/(sendToDevice/|presence/|.*/(typing|receipt|read_markers|tags|account_data)(/|$))";
-            let writer = self.variants[0].deployment.workers.iter().find(|worker| worker.name == WRITER);
-            let (is_written, map) = (writer.is_some(), writer.map_or_else(|| json!({}), |writer| json!(writer.config)));
-            self = self.worker(WORKER, "synapse.app.generic_worker", ["client"], map);
-            self = if is_written {
-                self.proxy(FRONT, [(streams, WRITER), sync, rooms, members, said, join, keys, rest])
-            } else {
-                self.proxy(FRONT, [sync, rooms, members, said, join, keys, rest])
-            };
+            let named = |name| self.variants[0].deployment.workers.iter().find(|worker| worker.name == name);
+            let mut routes = Vec::new();
+            if named(WRITER).is_some() {
+                // What is written to a stream is to be asked of who writes it.
+                routes.push((
+                    "^/_matrix/client/(r0|v3|unstable)/(sendToDevice/|presence/|.*/(typing|receipt|read_markers|tags|account_data)(/|$))",
+                    WRITER,
+                ));
+            }
+            if named(MEDIA).is_some() {
+                routes.extend([
+                    ("^/_matrix/(media|client/v1/media|federation/v1/media)/", MEDIA),
+                    ("^/_synapse/admin/v1/(purge_media_cache$|(room|user)/.*/media|media/|quarantine_media/)", MEDIA),
+                ]);
+            }
+            routes.extend([sync, rooms, members, said, join, keys, ("^/", "main")]);
+            let map = named(WRITER).map_or_else(|| json!({}), |writer| json!(writer.config));
+            self = self.worker(WORKER, "synapse.app.generic_worker", ["client"], map).proxy(FRONT, routes);
         }
         self
     }

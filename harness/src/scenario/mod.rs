@@ -707,8 +707,8 @@ impl Scenario {
     /// A reverse proxy in front, a real nginx. A request that matches one of the patterns (regular expressions of the
     /// path) goes to that process, `main` or a worker; nginx answers all others with 404.
     #[must_use]
-    pub fn proxy<const N: usize>(self, name: &str, routes: [(&str, &str); N]) -> Self {
-        let routes = routes.map(|(pattern, process)| (pattern.to_owned(), process.to_owned())).to_vec();
+    pub fn proxy<'a>(self, name: &str, routes: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
+        let routes = routes.into_iter().map(|(pattern, process)| (pattern.to_owned(), process.to_owned())).collect();
         self.does(Action::Proxy(name.to_owned(), Proxy { routes, ..Proxy::default() }))
     }
 

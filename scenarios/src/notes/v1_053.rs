@@ -192,8 +192,8 @@ fn registration_token_validity() -> Scenario {
             "modules": [{ "module": "results.Results" }],
         }))
         .module("results", RESULTS)
-        .proxy("proxy with the old rule", [(&format!("^{old}$"), "main")])
-        .proxy("proxy with the new rule", [(&format!("^{new}$"), "main")])
+        .proxy("proxy with the old rule", [(format!("^{old}$").as_str(), "main")])
+        .proxy("proxy with the new rule", [(format!("^{new}$").as_str(), "main")])
         .seed(|hs| async move {
             let path = "/_synapse/admin/v1/registration_tokens/new";
             hs.admin().await?.post(path, &json!({ "token": "abcd" })).await?.ok()?;

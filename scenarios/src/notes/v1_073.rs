@@ -29,9 +29,11 @@ fn legacy_metric_names() -> Scenario {
             let metrics = hs.metrics(process, path).await?;
             let is_new = |name: &String| name.ends_with("_total");
             let names = metrics.names();
+            // Since 1.136.0 some have no sample until something is counted.
+            let is_there = |name: &str| names.contains(name) || metrics.declared().contains(name);
             Ok(json!({
                 "names with a colon": names.iter().filter(|name| name.contains(':')).count(),
-                "those in their place": NEW.iter().filter(|name| names.contains(*name)).collect::<Vec<_>>(),
+                "those in their place": NEW.iter().filter(|name| is_there(name)).collect::<Vec<_>>(),
                 "counters with `_total`": metrics.counters().iter().any(is_new),
                 "counters without": !metrics.counters().iter().all(is_new),
             }))
