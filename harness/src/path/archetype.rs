@@ -38,8 +38,9 @@ pub(crate) enum Archetype {
 }
 
 /// Sections that may be empty, and since when.
-const SECTIONS: [(&str, &str); 29] = [
+const SECTIONS: [(&str, &str); 32] = [
     ("account_threepid_delegates", "1.4.0"),
+    ("account_validity", "1.9.0"),
     ("alias_creation_rules", "0.33.0"),
     ("auto_accept_invites", "1.107.0"),
     ("background_updates", "1.50.0"),
@@ -47,6 +48,7 @@ const SECTIONS: [(&str, &str); 29] = [
     ("cas_config", "0.33.0"),
     ("email", "1.20.0"),
     ("experimental_features", "1.25.0"),
+    ("federation_certificate_verification_whitelist", "1.11.0"),
     ("federation_domain_whitelist", "0.33.0"),
     ("jwt_config", "0.33.0"),
     ("limit_remote_rooms", "1.20.0"),
@@ -56,6 +58,7 @@ const SECTIONS: [(&str, &str); 29] = [
     ("oembed", "1.45.0"),
     ("oidc_providers", "1.25.0"),
     ("opentracing", "1.10.0"),
+    ("password_config", "1.9.0"),
     ("presence", "1.35.0"),
     ("push", "1.40.0"),
     ("redis", "1.20.0"),

@@ -75,11 +75,22 @@ pub(super) fn part() -> Part {
                 "who": bridge(&it).get(&["account", "whoami", &acting(&ghost)]).await?["user_id"],
                 "speaks": json!([seen["sender"], seen["content"]["body"]]),
                 "hears": hears(&it, &ghost).await?,
+                "is counted for": is_counted_for(&it, &room, &ghost).await?,
                 "alias": it.owner.get(&["directory", "room", &alias]).await?["room_id"],
                 "for others": it.owner.answer(Method::PUT, &taken, Some(json!({ "room_id": room }))).await?.brief(),
             }))
         })
         .loses("DELETE FROM room_aliases WHERE room_alias LIKE '#_bridge%'")
+}
+
+/// Is what is said in a room counted as unread for one of the application service's people? On 1.63.0 it is (#13332).
+async fn is_counted_for(it: &Visit, room: &str, ghost: &str) -> Result<bool> {
+    if !super::is_looked_for(it, "1.63.0rc1", "1.63.1", "1.63.1") {
+        return Ok(false);
+    }
+    let said = it.owner.say(room, "for nobody to count").await?;
+    let counted = format!("SELECT user_id FROM event_push_actions WHERE event_id = '{said}' AND user_id = '{ghost}'");
+    Ok(!it.live.sql(&counted).await?.is_empty())
 }
 
 /// Is the application service told what is said in a room that one of its people came into only now, and in one that

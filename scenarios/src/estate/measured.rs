@@ -1,6 +1,10 @@
 //! Metrics, where they are served: how far events have come is among them, and no process in the background is measured
 //! by itself, which would be another series each time that it runs.
 
+use std::time::Duration;
+
+use harness::within;
+
 use super::prelude::*;
 
 const PATH: &str = "/_synapse/metrics";
@@ -25,9 +29,31 @@ pub(super) fn part() -> Part {
             Ok(json!({
                 "a process by itself": series.any(|sample| is_of_one(&sample.labels)),
                 "events have come somewhere": positions.any(|sample| sample.value > 0.0),
+                "locks are cleaned up by one": locks_are_cleaned_up_by_one(&it).await?,
             }))
         })
         .loses("DELETE FROM access_tokens")
+}
+
+/// Is there one process that cleans up locks, and not one more for all that is said, as on 1.91.0 (#16220)?
+async fn locks_are_cleaned_up_by_one(it: &Visit) -> Result<bool> {
+    // They are cleaned up twice a minute.
+    let memory = format!("locks on {}", it.live.release());
+    if !it.from("1.91.0rc1") || it.from("1.92.0rc1") || it.live.recall(&memory).is_ok() {
+        return Ok(true);
+    }
+    it.live.remember(&memory, "looked at");
+    let cleaned = async || -> Result<f64> {
+        let metrics = it.live.metrics("main", PATH).await?;
+        let started = metrics.value("synapse_background_process_start_count_total", "name=\"_cleanup_locks\"");
+        Ok(started.unwrap_or_default())
+    };
+    let (before, room) = (cleaned().await?, it.kept("room")?);
+    for number in 0..20 {
+        it.owner.say(&room, &format!("{number}")).await?;
+    }
+    let is_many = |now: &f64| now - before >= 15.0;
+    Ok(!is_many(&within(Duration::from_secs(45), cleaned, is_many).await?))
 }
 
 /// Do a series' labels name one process, by its number, and not all of its kind?

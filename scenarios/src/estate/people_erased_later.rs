@@ -23,7 +23,10 @@ pub(super) fn part() -> Part {
             let id = it.somebody("nameless").await?.id().to_owned();
             let profile = format!("DELETE FROM profiles WHERE '@' || user_id || ':{}' = '{id}'", harness::SERVER_NAME);
             it.live.execute(&profile).await?;
-            let waiting = json!([403, null, [], false, "forget me", null, [200, NAME], true]);
+            // Nor is everybody in a room.
+            let alone = it.somebody("unlisted").await?;
+            alone.put(&["profile", alone.id(), "displayname"], json!({ "displayname": "Unlisted" })).await?;
+            let waiting = json!([403, null, [], false, "forget me", null, [200, NAME], true, true]);
             Ok(json!({ "room": room, "said": said, "waiting": waiting }))
         })
         .read(|it: Visit| async move {
@@ -59,6 +62,7 @@ pub(super) fn part() -> Part {
                 heard(&newcomer).await?,
                 taken_back(&it, &person).await?,
                 nameless_are_erased(&it).await?,
+                erased_are_not_listed(&it).await?,
             ]))
         })
         .loses("DELETE FROM access_tokens")
@@ -71,6 +75,17 @@ async fn nameless_are_erased(it: &Visit) -> Result<bool> {
     }
     let person = it.somebody("nameless").await?;
     Ok(person.post_as_oneself(&["account", "deactivate"], json!({ "erase": true })).await.is_ok())
+}
+
+/// Is nothing of somebody in the directory who is erased? From 1.26.0 to 1.149.1 there is, of who is in no room (#19542).
+async fn erased_are_not_listed(it: &Visit) -> Result<bool> {
+    if !super::is_looked_for(it, "1.26.0rc1", "1.27.0rc1", "1.150.0rc1") {
+        return Ok(true);
+    }
+    let person = it.somebody("unlisted").await?;
+    person.post_as_oneself(&["account", "deactivate"], json!({ "erase": true })).await?;
+    let listed = format!("SELECT user_id FROM user_directory WHERE user_id = '{}'", person.id());
+    eventually(async || Ok(it.live.sql(&listed).await?.is_empty()), |is_gone| *is_gone).await
 }
 
 /// Who is taken back takes another name.

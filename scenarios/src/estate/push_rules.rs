@@ -41,6 +41,10 @@ pub(super) fn part() -> Part {
                 of_server.remove("content .m.rule.contains_user_name");
                 own.values_mut().filter_map(Value::as_object_mut).for_each(|rule| _ = rule.remove("says whose it is"));
             }
+            // What 1.86.0 calls otherwise than all that follow.
+            for mention in ["override .m.is_user_mention", "override .m.is_room_mention"] {
+                of_server.remove(mention);
+            }
             Ok(json!({
                 "own": own,
                 "the server's": of_server,

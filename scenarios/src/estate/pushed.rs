@@ -43,6 +43,9 @@ pub(super) fn part() -> Part {
         })
         .read(|it: Visit| async move {
             let Ok(room) = it.kept("room") else { return Ok(json!("nothing is pushed")) };
+            // As gateways say that none of the clients has gone.
+            let answer = json!([{ "path": "/_matrix/push/v1/notify", "json": { "rejected": [] } }]);
+            it.live.recorder(HOST).script(&answer).await?;
             let mut told = pushed(&it, &room).await?;
             // What is said while a pusher begins may wait for what is said next.
             if told.len() < 2 {
@@ -61,6 +64,7 @@ pub(super) fn part() -> Part {
                     in_full["sender"], in_full["content"]["body"], in_full["devices"][0]["tweaks"]["sound"],
                 ],
                 "rooms with something unread": [unread(&by_id), unread(&in_full)],
+                "told of what is read elsewhere": is_told_of_reading(&it, &room).await?,
             }))
         })
         .loses("DELETE FROM pushers WHERE app_id LIKE 'test.%'")
@@ -73,6 +77,22 @@ fn is_reached(it: &Visit) -> bool {
     let config = json!(deployment.config);
     let has_proxy = deployment.environment.keys().any(|name| name.eq_ignore_ascii_case("http_proxy"));
     !has_proxy && config["push"]["enabled"] != false && list(&config["ip_range_blacklist"]).is_empty()
+}
+
+/// Is a client told that nothing is left to be read, when that is read on another? From 1.54.0 to 1.59.1 it is told once
+/// (#12721).
+async fn is_told_of_reading(it: &Visit, room: &str) -> Result<bool> {
+    if !it.from("1.53.0") || !super::is_looked_for(it, "1.54.0rc1", "1.55.0rc1", "1.60.0rc1") {
+        return Ok(true);
+    }
+    let said = pushed(it, room).await?.first().map(|told| told["event_id"].clone());
+    let look = async || -> Result<bool> {
+        let requests = it.live.recorder(HOST).requests().await?;
+        let told = requests.iter().map(|request| &request["json"]["notification"]);
+        let mut later = told.skip_while(|told| Some(&told["event_id"]) != said.as_ref());
+        Ok(later.any(|told| told["event_id"].is_null() && told["counts"]["unread"].as_i64().unwrap_or_default() == 0))
+    };
+    eventually(look, |is_told| *is_told).await
 }
 
 /// What comes to the gateway of something that is said to somebody in a room, who reads it then.

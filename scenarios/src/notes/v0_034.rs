@@ -63,6 +63,11 @@ fn python_3() -> Scenario {
                     json!({ "status": 400, "body": { "errcode": "M_UNKNOWN", "error": "No session supplied" } }),
                     json!({ "status": 200, "body": contains("name=\"session\" value=\"mine\"") }),
                 )
+                .fact(
+                    "the encoding in the log configuration that is generated",
+                    sample("yaml.safe_load(open(d['log_config']))['handlers']['file'].get('encoding')"),
+                )
+                .always("utf8")
         })
         .variant("from Python 2 to Python 3", |it| {
             it.hop("0.33.6", "0.34.0")

@@ -67,7 +67,10 @@ fn federation_tls_validation() -> Scenario {
         })
         .step("this server excepted", |it| {
             it.unset("federation_verify_certificates")
-                .reconfigure(json!({ "federation_certificate_verification_whitelist": ["rem*"] }))
+                // Among others, and no regular expression.
+                .reconfigure(json!({
+                    "federation_certificate_verification_whitelist": ["before.test", "r*mote", "after.test"],
+                }))
                 .now(fact, talked())
         })
         // And that of the other, whose name is still not its own.
@@ -193,6 +196,25 @@ fn password_reset_emails() -> Scenario {
                 .changes(by_identity_server(), by_homeserver())
                 .fact(unnamed, reset(false))
                 .changes(nowhere(), by_homeserver())
+                .fact(
+                    "a reset for an address that nobody has",
+                    post(
+                        "/_matrix/client/r0/account/password/email/requestToken",
+                        json!({
+                            "id_server": "identity:8443",
+                            "client_secret": "secret",
+                            "email": "nobody@example.test",
+                            "send_attempt": 1,
+                        }),
+                    ),
+                )
+                .always(error(400, "M_THREEPID_NOT_FOUND"))
+                .log_error("Error sending a password reset email to")
+                .step("TLS is asked of the mail server, which has none", |it| {
+                    it.reconfigure(json!({ "email": { "require_transport_security": true } }))
+                        .now(named, unsent())
+                        .now(unnamed, unsent())
+                })
         })
         .variant("an email section without a mail server", |it| {
             it.alone("others name one")
@@ -222,6 +244,17 @@ pub(crate) fn by_homeserver() -> Value {
             "page": contains("Your email has now been validated"),
         }],
         "login with the new password": status(200),
+    })
+}
+
+/// What [`reset`] shows where the homeserver cannot send it.
+fn unsent() -> Value {
+    json!({
+        "answer": error(500, "M_UNKNOWN"),
+        "says": "An error was encountered when sending the password reset email",
+        "asked of the identity server": [],
+        "mails of the homeserver": [],
+        "login with the new password": null,
     })
 }
 

@@ -89,6 +89,7 @@ const ADD_EMAIL: &str = "/_matrix/client/r0/account/3pid/email/requestToken";
 const RESET_BY_EMAIL: &str = "/_matrix/client/r0/account/password/email/requestToken";
 const REGISTER_PHONE: &str = "/_matrix/client/r0/register/msisdn/requestToken";
 const ADD_PHONE: &str = "/_matrix/client/r0/account/3pid/msisdn/requestToken";
+const RESET_BY_PHONE: &str = "/_matrix/client/r0/account/password/msisdn/requestToken";
 
 /// Where an identity server, which a client names, once verified addresses, the homeserver now does so or nobody: email addresses
 /// need an email section, phone numbers a delegate. Until then newcomers are not even offered to give one.
@@ -98,13 +99,34 @@ fn threepid_verification() -> Scenario {
     let no_resets = "Email-based password resets have been disabled on this server";
     let (newcomer, added, reset) =
         ("a newcomer's email address", "an email address to be added", "a password to be reset");
-    let (newcomer_by_phone, added_phone) = ("a newcomer's phone number", "a phone number to be added");
+    let (newcomer_by_phone, added_phone, reset_by_phone) =
+        ("a newcomer's phone number", "a phone number to be added", "a password to be reset by phone");
+    let (warned, by_nobody) = ("what is logged of it", "No upstream msisdn account_threepid_delegate configured");
     let (offered, all) = ("what a newcomer can be asked for", json!(["", "email", "msisdn", "msisdn email"]));
     let emails =
         |it: Scenario, value: Value| it.now(newcomer, value.clone()).now(added, value.clone()).now(reset, value);
-    let phones =
-        |it: Scenario| it.now(newcomer_by_phone, by_delegate("msisdn")).now(added_phone, by_delegate("msisdn"));
+    let phones = |it: Scenario| {
+        it.now(newcomer_by_phone, by_delegate("msisdn"))
+            .now(added_phone, by_delegate("msisdn"))
+            .now(reset_by_phone, by_delegate("msisdn"))
+            .now(warned, json!([]))
+    };
+    let gone = |answer: Value| json!({ "answer": answer, "says": "Unrecognized request", "asked": [], "mails": 0 });
+    let resets_are_off = "User password resets have been disabled due to lack of email config";
+    let off = |numbers: usize| {
+        let mails = [
+            "Email registration has been disabled due to lack of email config",
+            "Adding emails have been disabled due to lack of an email config",
+            resets_are_off,
+        ];
+        mails.into_iter().chain(std::iter::repeat_n(by_nobody, numbers)).map(contains).collect::<Value>()
+    };
     base("3pid verification changes")
+        .seed(|hs| async move {
+            let number = "INSERT INTO user_threepids (user_id, medium, address, validated_at, added_at) \
+                          VALUES ('{alice}', 'msisdn', '447700900002', 1500000000000, 1500000000000)";
+            hs.execute(&hs.fill(number)?).await
+        })
         .fact(offered, flows())
         .changes(all.clone(), json!([""]))
         .fact(newcomer, token(REGISTER_EMAIL))
@@ -117,7 +139,20 @@ fn threepid_verification() -> Scenario {
         .changes(by_named("msisdn"), no("Registration by phone number is not supported on this homeserver"))
         .fact(added_phone, token(ADD_PHONE))
         .changes(by_named("msisdn"), no("Adding phone numbers to user account is not supported by this homeserver"))
-        .step("an email section", |it| emails(it.reconfigure(by_smtp()), by_mail()).now(offered, json!(["", "email"])))
+        .fact(reset_by_phone, token(RESET_BY_PHONE))
+        .changes(by_named("msisdn"), no("Password reset by phone number is not supported on this homeserver"))
+        // PR 6101.
+        .since("1.5.0", gone(unrecognized()))
+        .since("1.74.0", gone(not_found()))
+        // By what is asked above.
+        .fact(warned, warnings())
+        .changes(json!([contains(resets_are_off)]), off(3))
+        .since("1.5.0", off(2))
+        .step("an email section", |it| {
+            emails(it.reconfigure(by_smtp()), by_mail())
+                .now(offered, json!(["", "email"]))
+                .now(warned, json!([contains(by_nobody), contains(by_nobody), contains(by_nobody)]))
+        })
         .step("a delegate for phone numbers besides", |it| {
             phones(emails(it.reconfigure(delegate("msisdn")), by_mail())).now(offered, all.clone())
         })
@@ -201,7 +236,7 @@ fn token(path: &'static str) -> Probe {
         let mut body = json!({ "client_secret": secret, "send_attempt": 1, "id_server": "identity:8443" });
         if path.contains("msisdn") {
             body["country"] = json!("GB");
-            body["phone_number"] = json!(NUMBER);
+            body["phone_number"] = json!(if path == RESET_BY_PHONE { ALICES_NUMBER } else { NUMBER });
         } else {
             body["email"] = json!(address);
         }
@@ -216,8 +251,22 @@ fn token(path: &'static str) -> Probe {
     })
 }
 
+/// Warnings that addresses of a kind are not verified.
+fn warnings() -> Probe {
+    Probe::from(|hs: Live| async move {
+        let lines = hs.log_lines(" - WARNING - ").await?;
+        let off = |line: &&String| {
+            ["have been disabled due to", "has been disabled due to", "No upstream msisdn"]
+                .iter()
+                .any(|text| line.contains(text))
+        };
+        Ok(json!(lines.iter().filter(off).collect::<Vec<_>>()))
+    })
+}
+
 /// Nobody's: reserved for use in drama.
 const NUMBER: &str = "07700900001";
+const ALICES_NUMBER: &str = "07700900002";
 
 /// What the stand-in was asked with this secret: over TLS by way of the client's word, without by way of the operator's.
 async fn asked(hs: &Live, secret: &str) -> Result<Vec<String>> {
@@ -309,6 +358,7 @@ fn email() -> Scenario {
                 .changes(by_named_server(), by_link("sydent", "Verification successful!"))
                 .fact(added, addition())
                 .changes(added_by_named_server(), added_by_link())
+                .step("an email section besides", |it| it.reconfigure(by_smtp()))
         })
         .variant("trust for password resets, with an email section", |it| {
             it.alone("others trust nobody")
@@ -540,14 +590,21 @@ fn rollback_to_1_3_1() -> Scenario {
     let tables = "SELECT name FROM sqlite_master WHERE type = 'table' AND name IN ";
     let postgres =
         "SELECT table_name AS name FROM information_schema.tables WHERE table_schema = 'public' AND table_name IN ";
-    let names = "('stats_stream_pos', 'room_stats', 'user_stats', 'stats_incremental_position', 'room_stats_current', \
-                 'room_stats_historical', 'user_stats_current') ORDER BY name";
+    let names = "('stats_stream_pos', 'room_state', 'room_stats', 'user_stats', 'stats_incremental_position', \
+                 'room_stats_current', 'room_stats_historical', 'room_stats_state', 'user_stats_current', \
+                 'user_stats_historical') ORDER BY name";
     let list = |names: &[&str]| names.iter().map(|name| json!({ "name": name })).collect::<Value>();
     let (present, counted, errors) =
         ("tables of statistics", "statistics of a new room", "errors about statistics in the log");
-    let old = list(&["room_stats", "stats_stream_pos", "user_stats"]);
-    let new =
-        list(&["room_stats_current", "room_stats_historical", "stats_incremental_position", "user_stats_current"]);
+    let old = list(&["room_state", "room_stats", "stats_stream_pos", "user_stats"]);
+    let new = list(&[
+        "room_stats_current",
+        "room_stats_historical",
+        "room_stats_state",
+        "stats_incremental_position",
+        "user_stats_current",
+        "user_stats_historical",
+    ]);
     Scenario::for_note("Rolling back to v1.3.1")
         .on_both()
         .hop("1.3.1", "1.4.0")
@@ -555,7 +612,10 @@ fn rollback_to_1_3_1() -> Scenario {
         .fact(present, sql(per_database(format!("{tables}{names}"), format!("{postgres}{names}"))))
         .changes(old, new.clone())
         // PR 11280.
-        .since("1.48.0", list(&["room_stats_current", "stats_incremental_position", "user_stats_current"]))
+        .since(
+            "1.48.0",
+            list(&["room_stats_current", "room_stats_state", "stats_incremental_position", "user_stats_current"]),
+        )
         .fact("the schema's version", sql("SELECT version FROM schema_version"))
         .until("1.9.0", json!([{ "version": 56 }]))
         .since("1.9.0", not(json!([{ "version": 56 }])))
@@ -581,18 +641,14 @@ fn statistics() -> Probe {
     Probe::from(|hs: Live| async move {
         let error = "Background process 'stats.notify_new_event' threw an exception";
         let before = hs.log_lines(error).await?.len();
-        let alice = hs.user("alice").await?;
-        let room = alice.create_room(&json!({})).await?;
-        alice.say(&room, "hello").await?.ok()?;
+        let member = hs.user(&hs.unique("member")).await?;
+        let room = member.create_room(&json!({ "name": "counted" })).await?;
+        member.say(&room, "hello").await?.ok()?;
         let off = hs.deployment().config.get("stats").is_some();
         let begun = Instant::now();
         loop {
-            // 1.3.1 has the one and 1.4.0 the other, where it is counted who is there.
-            for (table, filled) in [("room_state", ""), ("room_stats_current", "AND joined_members = 1")] {
-                let query = format!("SELECT room_id FROM {table} WHERE room_id = '{room}' {filled}");
-                if hs.has_table(table).await? && !hs.sql(&query).await?.is_empty() {
-                    return Ok(json!("there"));
-                }
+            if is_counted(&hs, member.id(), &room).await? {
+                return Ok(json!("there"));
             }
             if hs.log_lines(error).await?.len() > before {
                 return Ok(json!("an error is logged"));
@@ -604,4 +660,28 @@ fn statistics() -> Probe {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     })
+}
+
+/// Is the room, and the user who is alone in it, in every table of statistics that the release has?
+async fn is_counted(hs: &Live, user: &str, room: &str) -> Result<bool> {
+    let (room, user) = (format!("room_id = '{room}'"), format!("user_id = '{user}'"));
+    // 1.3.1 has the first.
+    let tables = [
+        ("room_state", room.clone()),
+        ("room_stats_current", format!("{room} AND joined_members = 1 AND local_users_in_room = 1")),
+        ("room_stats_historical", format!("{room} AND total_events > 0")),
+        ("room_stats_state", format!("{room} AND name = 'counted'")),
+        ("user_stats_current", format!("{user} AND joined_rooms = 1")),
+        ("user_stats_historical", format!("{user} AND total_events > 0")),
+    ];
+    let mut any = false;
+    for (table, row) in tables {
+        if hs.has_table(table).await? {
+            if hs.sql(&format!("SELECT 1 AS one FROM {table} WHERE {row}")).await?.is_empty() {
+                return Ok(false);
+            }
+            any = true;
+        }
+    }
+    Ok(any)
 }

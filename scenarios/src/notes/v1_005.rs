@@ -75,11 +75,30 @@ fn devices_migration() -> Scenario {
             if made != json!("done") {
                 return Ok(made);
             }
-            let devices = hs.user("alice").await?.get("/_matrix/client/r0/devices").await?.ok()?.json()?;
-            let seen = devices["devices"].to_string().contains("a key");
-            Ok(json!(if seen { "seen" } else { "not seen" }))
+            let (alice, device) = (hs.user("alice").await?, "/_matrix/client/r0/devices/a%20key");
+            let devices = alice.get("/_matrix/client/r0/devices").await?.ok()?.json()?;
+            let login = json!({
+                "type": "m.login.password",
+                "identifier": { "type": "m.id.user", "user": alice.id() },
+                "password": alice.password(),
+                "device_id": "a key",
+            });
+            Ok(json!({
+                "listed": devices["devices"].to_string().contains("a key"),
+                "shown": alice.get(device).await?.brief(),
+                "renamed": alice.put(device, &json!({ "display_name": "a device" })).await?.brief(),
+                "logged in with": hs.anonymous().post("/_matrix/client/r0/login", &login).await?.brief(),
+            }))
         })
-        .changes(contains("hidden"), "not seen")
+        .changes(
+            contains("hidden"),
+            json!({
+                "listed": false,
+                "shown": error(404, "M_NOT_FOUND"),
+                "renamed": error(404, "M_NOT_FOUND"),
+                "logged in with": error(400, "M_FORBIDDEN"),
+            }),
+        )
         .fact("the update on record", sql(update))
         .changes(json!([]), json!([{ "version": 56, "file": "56/hidden_devices.sql" }]))
         .since("1.6.0", per_database(recorded(&[made, fixed]), recorded(&[made])))

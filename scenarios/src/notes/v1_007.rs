@@ -41,6 +41,14 @@ fn public_rooms() -> Scenario {
             list(&hs, &hs.anonymous().with_token("nobody").get("/_matrix/client/r0/publicRooms").await?)
         })
         .changes(shown(), withheld(401, "M_UNKNOWN_TOKEN"))
+        // Open to anyone or not: that list is this server's, and a search needs a token.
+        .fact(
+            "to anyone who asks for the list of another server",
+            get("/_matrix/client/r0/publicRooms?server=peer.test"),
+        )
+        .always(error(401, "M_MISSING_TOKEN"))
+        .fact("to anyone who searches", post("/_matrix/client/r0/publicRooms", json!({})))
+        .always(error(401, "M_MISSING_TOKEN"))
         // The other server signs the request that it sends for its user.
         .fact(there, |hs: Live| async move {
             let bob = hs.peer("peer.test")?.user("bob").await?;

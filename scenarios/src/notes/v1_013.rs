@@ -136,6 +136,8 @@ fn sso_templates() -> Scenario {
         ))
     };
     let page = |status: u16, text: &str| json!({ "status": status, "page": contains(text) });
+    let confirm = "[[to {{ description }}, go to {{ redirect_url.split('?')[0] }}]]";
+    let confirmed = "[[to remove a device from your account, go to http://cas:8080/login]]";
     Scenario::for_note("New Single Sign-on HTML Templates")
         .disagreement(
             "the files are needed where single sign-on is configured",
@@ -151,6 +153,8 @@ fn sso_templates() -> Scenario {
         .fact("start", start())
         .changes(started(), missing("sso_account_deactivated.html", "sso_account_deactivated_template"))
         .since("1.20.0", started())
+        .fact("pages in the package to copy", pages_in_package())
+        .changes(json!([]), json!(NEW_PAGES.map(|(name, _)| name)))
         .step("one file copied", |it| {
             it.file("templates/sso_account_deactivated.html", "[[you are gone]]")
                 .now("start", missing("sso_auth_success.html", "sso_auth_success_template"))
@@ -160,9 +164,7 @@ fn sso_templates() -> Scenario {
                 // This one is looked for late, and the end of the process is an accident.
                 .now("start", refused_with(0, "jinja2.exceptions.TemplateNotFound: sso_auth_confirm.html"))
         })
-        .step("all three copied", |it| {
-            it.file("templates/sso_auth_confirm.html", "[[is that you?]]").now("start", started())
-        })
+        .step("all three copied", |it| it.file("templates/sso_auth_confirm.html", confirm).now("start", started()))
         .variant("without a provider", |it| it)
         .variant("with CAS", |it| {
             it.companion("cas", companion::recorder())
@@ -187,7 +189,7 @@ fn sso_templates() -> Scenario {
                     let path = format!("/_matrix/client/r0/auth/{stage}/fallback/web?session={session}");
                     Ok(shown(&hs.anonymous().get(&path).await?))
                 })
-                .changes("it cannot be confirmed by single sign-on", page(200, "[[is that you?]]"))
+                .changes("it cannot be confirmed by single sign-on", page(200, confirmed))
                 .fact("after it was confirmed", |hs: Live| async move {
                     let (session, _) = begin_operation(&hs).await?;
                     come_from_cas(&hs, "alice", &format!("session={session}")).await
@@ -195,6 +197,28 @@ fn sso_templates() -> Scenario {
                 .changes(page(400, "Missing string query parameter b'redirectUrl'"), page(200, "[[that was you]]"))
         })
         .variant("straight to 1.20", |it| it.hop("1.12.4", "1.20.1"))
+}
+
+/// The new pages, and what each cannot do without.
+const NEW_PAGES: [(&str, &[&str]); 3] = [
+    ("sso_account_deactivated.html", &["deactivated"]),
+    ("sso_auth_confirm.html", &["description", "redirect_url"]),
+    ("sso_auth_success.html", &["onAuthDone"]),
+];
+
+/// Which of the new pages are among the package's templates, and whole.
+fn pages_in_package() -> Probe {
+    Probe::from(|hs: Live| async move {
+        let program = format!(
+            "import json, os, synapse\n\
+             folder = os.path.join(os.path.dirname(synapse.__file__), 'res/templates')\n\
+             there = [page for page in {} if page[0] in os.listdir(folder)]\n\
+             text = lambda name: open(os.path.join(folder, name)).read()\n\
+             print(json.dumps([name for name, words in there if all(word in text(name) for word in words)]))",
+            json!(NEW_PAGES)
+        );
+        Ok(serde_json::from_str(&hs.python(&program).await?)?)
+    })
 }
 
 /// What a user sees who comes back from the CAS server with a ticket.
@@ -328,6 +352,13 @@ fn rollback_to_1_12() -> Scenario {
     let deltas = "SELECT file FROM applied_schema_deltas WHERE version = 58 ORDER BY file";
     let applied = ["00background_update_ordering.sql", "02remove_dup_outbound_pokes.sql", "03persist_ui_auth.sql"];
     let applied: Vec<_> = applied.iter().map(|file| json!({ "file": format!("58/{file}") })).collect();
+    let tables = per_database(
+        "SELECT name FROM sqlite_master WHERE type = 'table' \
+         AND name IN ('ui_auth_sessions', 'ui_auth_sessions_credentials') ORDER BY name",
+        "SELECT tablename::text AS name FROM pg_tables \
+         WHERE tablename IN ('ui_auth_sessions', 'ui_auth_sessions_credentials') ORDER BY tablename",
+    );
+    let made = || json!([{ "name": "ui_auth_sessions" }, { "name": "ui_auth_sessions_credentials" }]);
     let whoami = |mut body: Value| {
         body["user_id"] = json!("@alice:hs.test");
         json!({ "status": 200, "body": body })
@@ -344,6 +375,8 @@ fn rollback_to_1_12() -> Scenario {
         .changes(json!([]), json!(applied))
         // The version got more of them.
         .since("1.14.0", not(json!([])))
+        .fact("tables that they make", sql(tables))
+        .changes(json!([]), made())
         .fact("a user from before", get("/_matrix/client/r0/account/whoami").by("alice").body())
         .until("1.40.0", whoami(json!({})))
         // PRs 9918, 9655, 12021, 12596.
@@ -358,10 +391,12 @@ fn rollback_to_1_12() -> Scenario {
             it.now("start", refused("Cannot use this database as it is too new for the server to understand"))
                 .now("schema version", json!([{ "version": 58 }]))
                 .now("deltas of the new version", json!(applied))
+                .now("tables that they make", made())
         })
         .leg("1.12.4", "after the printed statement", |it| {
             it.sql("the schema version, set back", "UPDATE schema_version SET version = 57;", "done")
                 .now("deltas of the new version", json!(applied))
+                .now("tables that they make", made())
                 .health(health::SCHEMA_VERSION, 57)
         })
         .leg("1.13.0", "again", |it| {

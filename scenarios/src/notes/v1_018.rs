@@ -70,10 +70,29 @@ fn redis_recommended() -> Scenario {
             let file = "/tmp/sample.yaml";
             let command = ["python", "-m", "synapse.app.homeserver", "--generate-config", "--report-stats", "no"];
             hs.exec(&[&command[..], &["--server-name", "sample.test", "--config-path", file]].concat()).await?.ok()?;
-            Ok(json!(hs.read(file).await?.as_str().is_some_and(|text| text.contains("Configuration for Redis"))))
+            let text = hs.read(file).await?;
+            let (_, section) =
+                text.as_str().and_then(|text| text.split_once("# Configuration for Redis")).unwrap_or_default();
+            let section = section.split("\n##").next().unwrap_or_default();
+            let settings = section.lines().filter_map(|line| line.trim_start().strip_prefix('#'));
+            Ok(settings.filter(|line| !line.starts_with(' ') && line.contains(": ")).collect())
         })
-        .changes(false, true)
-        .since("1.62.0", false)
+        .changes(
+            json!([]),
+            json!(["enabled: true", "host: localhost", "port: 6379", "password: <secret_password>"]),
+        )
+        .since("1.62.0", json!([]))
+        .fact("Redis, where no more is said than that it is wanted", |hs: Live| async move {
+            let program = "import json, tempfile\n\
+                from synapse.config.homeserver import HomeServerConfig\n\
+                with tempfile.NamedTemporaryFile('w', suffix='.yaml') as file:\n\
+                \x20   file.write('redis: {enabled: true}')\n\
+                \x20   file.flush()\n\
+                \x20   redis = HomeServerConfig.load_config('', ['-c', '/data/homeserver.yaml', '-c', file.name]).redis\n\
+                print(json.dumps({'host': redis.redis_host, 'port': redis.redis_port, 'password': redis.redis_password}))";
+            Ok(serde_json::from_str(&hs.python(program).await?)?)
+        })
+        .always(json!({ "host": "localhost", "port": 6379, "password": null }))
         .variant("Redis", |it| {
             it.worker("sync", "synapse.app.generic_worker", ["client"], json!({}))
                 .fact("ways between the processes", ways())

@@ -77,6 +77,9 @@ fn structured_logging() -> Scenario {
             said_by(homeserver),
         )
         .since("1.72.0", said_by(base))
+        .fact("what other drains become", converted())
+        .changes(Value::Null, other_drains().map(|(name, _, handler)| (name, handler)).collect::<Value>())
+        .since("1.54.0", Value::Null)
         .fact("what it prints", printed())
         .until("1.54.0", "")
         .since("1.54.0", contains(removed))
@@ -111,6 +114,77 @@ fn structured_logging() -> Scenario {
         .fact(console, on_the_console())
         .until("1.72.0", said_by(homeserver))
         .since("1.72.0", said_by(base))
+}
+
+/// Drains that nothing is logged by here, and what is none: each with the handler that it becomes, or why it does not.
+fn other_drains() -> impl Iterator<Item = (&'static str, Value, Value)> {
+    let network = |buffer: u32| {
+        json!({
+            "class": "synapse.logging.RemoteHandler",
+            "formatter": "tersejson",
+            "host": "logs",
+            "port": 9001,
+            "maximum_buffer": buffer,
+        })
+    };
+    [
+        (
+            "JSON on the console",
+            json!({ "type": "console_json", "location": "stderr" }),
+            json!({ "class": "logging.StreamHandler", "formatter": "json", "stream": "ext://sys.stderr" }),
+        ),
+        (
+            "a plain file",
+            json!({ "type": "file", "location": "/data/plain.log" }),
+            json!({ "class": "logging.FileHandler", "formatter": null, "filename": "/data/plain.log" }),
+        ),
+        ("the network", json!({ "type": "network_json_terse", "host": "logs", "port": 9001 }), network(1000)),
+        (
+            "the network, with a buffer",
+            json!({ "type": "network_json_terse", "host": "logs", "port": 9001, "maximum_buffer": 10 }),
+            network(10),
+        ),
+        (
+            "a file by a relative path",
+            json!({ "type": "file_json", "location": "plain.log" }),
+            json!("File paths need to be absolute, 'plain.log' is a relative path"),
+        ),
+        (
+            "a console, but not which",
+            json!({ "type": "console" }),
+            contains("drain needs the 'location' key set to either 'stdout' or 'stderr'."),
+        ),
+        ("another type", json!({ "type": "pigeon" }), json!("pigeon is not a known logging drain type.")),
+        ("none", Value::Null, json!("The logging configuration requires a list of drains.")),
+    ]
+    .into_iter()
+}
+
+/// What Synapse makes of them; `null` where drains are not converted.
+fn converted() -> Probe {
+    Probe::from(|hs: Live| async move {
+        let drains: Value = other_drains().map(|(name, drain, _)| (name, drain)).collect();
+        let program = format!(
+            "import json, logging.config\n\
+             try:\n\
+             \x20   from synapse.logging._structured import setup_structured_logging as convert\n\
+             except ImportError:\n\
+             \x20   convert = None\n\
+             def made_of(drain):\n\
+             \x20   try:\n\
+             \x20       [handler] = convert({{'drains': {{'drain': drain}}}} if drain else {{}})['handlers'].values()\n\
+             \x20       logging.config.BaseConfigurator({{}}).resolve(handler['class'])\n\
+             \x20       return handler\n\
+             \x20   except TypeError:\n\
+             \x20       return None\n\
+             \x20   except Exception as error:\n\
+             \x20       return getattr(error, 'msg', str(error))\n\
+             made = {{name: made_of(drain) for name, drain in json.loads({:?}).items()}}\n\
+             print(json.dumps(made if any(made.values()) else None))",
+            drains.to_string()
+        );
+        Ok(serde_json::from_str(&hs.python(&program).await?)?)
+    })
 }
 
 /// What is logged with Python's own handlers and formatters.

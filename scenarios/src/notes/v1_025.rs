@@ -4,7 +4,10 @@ use std::time::{Duration, Instant};
 
 use harness::{Answer, prelude::*};
 
-use crate::kit::platform::{Old, Platform as _, requires_python};
+use crate::{
+    kit::platform::{Old, Platform as _, requires_python},
+    notes::v1_034::said_of,
+};
 
 notes!("1.25.0": last_python_35, ip_range_blacklist);
 
@@ -57,8 +60,13 @@ fn ip_range_blacklist() -> Scenario {
     };
     let private = ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"];
     let (fact, shut) = ("reached", "private addresses that are shut off");
-    let all_private = || json!({ "pushes": PRIVATE, "homeservers": PRIVATE });
-    let none = || json!({ "pushes": [], "homeservers": [] });
+    let all_private = || {
+        let shut = [&PRIVATE[..], &NOWHERE].concat();
+        json!({ "pushes": shut, "homeservers": shut })
+    };
+    let none = |pushes: Value| json!({ "pushes": pushes, "homeservers": NOWHERE });
+    let settings = ["ip_range_blacklist", "ip_range_whitelist", "federation_ip_range_blacklist"];
+    let invalid = |setting: &str| contains(&format!("Invalid range(s) provided in {setting}"));
     Scenario::for_note("Blacklisting IP ranges")
         .disagreement(
             "`ip_range_whitelist` controls requests for federation and identity servers, too",
@@ -81,7 +89,14 @@ fn ip_range_blacklist() -> Scenario {
             it.fact(fact, reachable())
                 .changes(reached(true, true, true), reached(false, false, false))
                 .fact(shut, private_addresses_shut_off())
-                .changes(none(), all_private())
+                .changes(none(json!([])), all_private())
+                .fact(
+                    "what is said to ranges that are none",
+                    said_of(&json!(settings.map(|setting| json!({ setting: ["bogus"] })))),
+                )
+                .changes(json!([null, null, invalid(settings[2])]), json!(settings.map(invalid)))
+                // Reworded in #9240.
+                .since("1.28.0", json!(settings.map(|_| "Invalid IP range provided: bogus.")))
                 .step("private addresses whitelisted", |it| {
                     it.reconfigure(json!({ "ip_range_whitelist": private }))
                         .now(fact, and_what_waited(reached(true, false, false)))
@@ -90,7 +105,7 @@ fn ip_range_blacklist() -> Scenario {
                     it.unset("ip_range_whitelist")
                         .reconfigure(json!({ "ip_range_blacklist": [] }))
                         .now(fact, reached(true, true, true))
-                        .now(shut, none())
+                        .now(shut, none(json!(NOWHERE)))
                 })
         })
         .variant("federation_ip_range_blacklist with private addresses", |it| {
@@ -139,10 +154,13 @@ const PRIVATE: [&str; 15] = [
     "fdff::1",
 ];
 
+/// Always shut off, as they lead nowhere.
+const NOWHERE: [&str; 2] = ["0.0.0.0", "::"];
+
 /// Which of them are shut off, and of public ones, by the configuration that Synapse reads. Not all can be tried from here.
 fn private_addresses_shut_off() -> Probe {
     Probe::from(|hs: Live| async move {
-        let addresses = [&PRIVATE[..], &["9.9.9.9", "2620:fe::9"]].concat();
+        let addresses = [&PRIVATE[..], &NOWHERE, &["9.9.9.9", "2620:fe::9"]].concat();
         let program = format!(
             "import json\n\
              from netaddr import IPAddress\n\

@@ -56,6 +56,11 @@ fn x_forwarded_proto() -> Scenario {
         .changes(fine(), back(0))
         .fact("nginx that hides the host", requests("nginx that hides the host"))
         .changes(fine(), back(0))
+        .fact("whose request it is", whose())
+        .changes(
+            json!({ "forwarded": "192.0.2.7", "as it came": "-" }),
+            json!({ "forwarded": "192.0.2.7", "as it came": matches(r"^[0-9]+(\.[0-9]+){3}$") }),
+        )
         .step("the proxies say all", |it| {
             ["nginx that hides the protocol", "nginx that says https", "nginx that hides the host"]
                 .into_iter()
@@ -63,10 +68,30 @@ fn x_forwarded_proto() -> Scenario {
         })
 }
 
+/// The client that is logged of a request which two proxies forwarded, and of one without a proxy.
+fn whose() -> Probe {
+    Probe::from(|hs: Live| async move {
+        let (forwarded, as_it_came) = (hs.unique("forwarded-"), hs.unique("as-it-came-"));
+        let ask = |marker: &str| hs.anonymous().get(&format!("/_matrix/client/versions?{marker}"));
+        ask(&forwarded)
+            .header("x-forwarded-for", "192.0.2.7, 192.0.2.8")
+            .header("x-forwarded-proto", "http")
+            .await?
+            .ok()?;
+        ask(&as_it_came).await?.ok()?;
+        let of = async |marker: &str| -> Result<Option<String>> {
+            let lines = hs.log_lines(marker).await?;
+            let line = lines.iter().find(|line| line.contains("Processed request"));
+            Ok(line.and_then(|line| line.split(" - ").nth(3)).map(str::to_owned))
+        };
+        Ok(json!({ "forwarded": of(&forwarded).await?, "as it came": of(&as_it_came).await? }))
+    })
+}
+
 /// Two requests that a browser sends to the server's name.
 fn requests(through: &'static str) -> Probe {
     Probe::from(move |hs: Live| async move {
-        let warning = "lacks an x-forwarded-proto header: assuming https";
+        let warning = "WARNING - forwarded request lacks an x-forwarded-proto header: assuming https";
         let before = hs.log_lines(warning).await?.len();
         let client = hs.anonymous().at(through)?;
         client.get("/_matrix/client/versions").header("host", "hs.test").await?.ok()?;

@@ -123,6 +123,13 @@ fn appservice_registration_type() -> Scenario {
         .changes(registered(), no_token_wanted())
         .fact("its type, its token", register(Some(own), Some("bridge-token")))
         .always(registered())
+        .fact(
+            "its type, its token, a name that is not its own",
+            post("/_matrix/client/r0/register", json!({ "type": own, "username": "stranger" }))
+                .header("authorization", "Bearer bridge-token")
+                .refusal(),
+        )
+        .always(refusal(400, "M_EXCLUSIVE", "Invalid user localpart for this application service."))
         .fact("its type, an unknown token", register(Some(own), Some("nobody's")))
         .always(unknown_token())
         .fact("its type, no token", register(Some(own), None))

@@ -27,6 +27,8 @@ fn room_invite_state_types() -> Scenario {
     let with_topic = || default_and(&["m.room.create", "m.room.topic"]);
     let shows = "what an invitation shows";
     let prints = "what the server prints";
+    // Which of the two it says depends on the library.
+    let no_such = || matches("is not (of type|valid under any of the given schemas)");
     let both = "Can't specify both 'room_invite_state_types' and 'room_prejoin_state' in config";
     Scenario::for_note("`room_invite_state_types` configuration setting")
         .disagreement(
@@ -39,6 +41,16 @@ fn room_invite_state_types() -> Scenario {
         .changes(without_creation(), with_creation())
         // Per MSC3173, in #11666.
         .since("1.50.0", with_topic())
+        .fact(
+            "what is said to the new setting",
+            said_of(&json!([
+                { new: ["m.room.topic"] },
+                { new: { "additional_event_types": "m.room.topic" } },
+                { new: { "disable_default_event_types": "yes" } },
+                { new: { "additional_event_types": ["m.room.topic"], "disable_default_event_types": true } },
+            ])),
+        )
+        .always(json!([no_such(), no_such(), no_such(), null]))
         .begin_variant("the old setting at its default")
         .hop("1.33.2", "1.34.0")
         .config(json!({ old: old_default }))
@@ -93,6 +105,30 @@ fn room_invite_state_types() -> Scenario {
         })
         .now(shows, default_and(&["m.room.create", "m.room.topic"]))
         .now(prints, "")
+}
+
+/// What Synapse says when it reads each of these settings in place of the deployment's own; `null` where it takes them.
+pub(crate) fn said_of(settings: &Value) -> Probe {
+    let settings = settings.to_string();
+    Probe::from(move |hs: Live| {
+        let settings = settings.clone();
+        async move {
+            let program = format!(
+                "import json, tempfile\n\
+                 from synapse.config.homeserver import HomeServerConfig\n\
+                 def said_of(setting):\n\
+                 \x20   with tempfile.NamedTemporaryFile('w', suffix='.yaml') as file:\n\
+                 \x20       json.dump(setting, file)\n\
+                 \x20       file.flush()\n\
+                 \x20       try:\n\
+                 \x20           HomeServerConfig.load_config('', ['-c', '/data/homeserver.yaml', '-c', file.name])\n\
+                 \x20       except Exception as error:\n\
+                 \x20           return getattr(error, 'msg', str(error))\n\
+                 print(json.dumps([said_of(setting) for setting in json.loads({settings:?})]))"
+            );
+            Ok(serde_json::from_str(&hs.python(&program).await?)?)
+        }
+    })
 }
 
 /// Types of the state that Bob is shown of a room to which Alice invites him, but for the memberships of both. The room has all

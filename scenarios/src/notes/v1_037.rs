@@ -2,6 +2,8 @@
 
 use harness::prelude::*;
 
+use crate::notes::v1_034::said_of;
+
 notes!("1.37.0": spam_checker_interface_deprecated);
 
 /// Spam checkers become modules like any other. One with the old interface goes on, with a warning; it need no longer have every
@@ -67,6 +69,24 @@ fn spam_checker_interface_deprecated() -> Scenario {
                 .changes(accepted(), refused("no room for this"))
                 .fact("what else a module may refuse", else_refused())
                 .changes(nothing_refused(), all_refused())
+                .fact("a page of the module's own", get("/_spam").body())
+                .changes(
+                    json!({ "status": 404, "body": anything() }),
+                    json!({ "status": 200, "body": "no room for this" }),
+                )
+                .fact(
+                    "what is said to a setting that is no list of modules",
+                    said_of(&json!([
+                        { "modules": ["spam.New"] },
+                        { "spam_checker": ["spam.Old"] },
+                        { "spam_checker": "spam.Old" },
+                        { "spam_checker": module("Old") },
+                    ])),
+                )
+                .changes(
+                    json!([null, "expected a mapping", "spam_checker syntax is incorrect", null]),
+                    json!(["expected a mapping", "expected a mapping", "spam_checker syntax is incorrect", null]),
+                )
                 .fact(prints, printed())
                 .always("")
         })
@@ -76,6 +96,7 @@ fn spam_checker_interface_deprecated() -> Scenario {
 const SPAM: &str = r#"
 import inspect, io
 from synapse.spam_checker_api import RegistrationBehaviour
+from twisted.web.resource import Resource
 
 class Bare:
     def __init__(self, config):
@@ -116,6 +137,16 @@ class Old(Bare):
         await file.write_chunks_to(content.write)
         return content.getvalue() == b"unwanted"
 
+class Page(Resource):
+    isLeaf = True
+
+    def __init__(self, text):
+        super().__init__()
+        self.text = text
+
+    def render_GET(self, request):
+        return self.text.encode()
+
 def later(method):
     async def callback(*arguments):
         result = method(*arguments)
@@ -128,6 +159,7 @@ class New(Old):
         super().__init__(config, api)
         names = [name for name in dir(Old) if name.startswith(("check_", "user_"))]
         api.register_spam_checker_callbacks(**{name: later(getattr(self, name)) for name in names})
+        api.register_web_resource("/_spam", Page(config["worse"]))
 
     def check_registration_for_spam(self, email, name, requests, provider):
         return super().check_registration_for_spam(email, name, requests)

@@ -46,6 +46,15 @@ fn third_party_rules_interface_deprecated() -> Scenario {
             Ok(alice.put(&path, &json!({ "visibility": "public" })).await?.refusal())
         })
         .always(refusal(403, "M_UNKNOWN", "Not allowed to publish room"))
+        .fact("publishing a room whose state allows it", |hs: Live| async move {
+            let alice = hs.user("alice").await?;
+            let room = alice.create_room(&json!({ "name": "for all" })).await?;
+            let path = format!("/_matrix/client/r0/directory/list/room/{room}");
+            Ok(alice.put(&path, &json!({ "visibility": "public" })).await?.refusal())
+        })
+        .until("1.126.0", status(200))
+        // Nobody may publish any room by default since then.
+        .since("1.126.0", refusal(403, "M_UNKNOWN", "Not allowed to publish room"))
         .fact("inviting an address", |hs: Live| async move {
             let alice = hs.user("alice").await?;
             let path = format!("/_matrix/client/r0/rooms/{}/invite", alice.room("room", &json!({})).await?);
@@ -107,7 +116,8 @@ class Rules:
         return False
 
     async def check_visibility_can_be_modified(self, room_id, state, visibility):
-        return visibility != "public"
+        name = state.get(("m.room.name", ""))
+        return visibility != "public" or bool(name) and name.content["name"] == "for all"
 
 class Old(Rules):
     def __init__(self, config, module_api):

@@ -4,7 +4,10 @@ use std::collections::BTreeSet;
 
 use harness::prelude::*;
 
-use crate::{kit::notices, notes::v1_027::absent_provider};
+use crate::{
+    kit::notices,
+    notes::{v1_027::absent_provider, v1_034::said_of},
+};
 
 notes!("1.41.0": federation_through_forward_proxy, template_dir, users_media_admin_api, users_media_without_workers);
 
@@ -58,6 +61,16 @@ fn users_media_without_workers() -> Scenario {
                 .always(kept_file())
                 .fact("deleting", deletion("main", "main"))
                 .changes(nothing_deleted(), deleted())
+                .fact("deleting what nobody has", refused_deletion("@nobody:hs.test"))
+                .changes(
+                    refusal(400, "M_UNRECOGNIZED", "Unrecognized request"),
+                    refusal(404, "M_NOT_FOUND", "Unknown user"),
+                )
+                .fact("deleting what somebody of another server has", refused_deletion("@somebody:other.test"))
+                .changes(
+                    refusal(400, "M_UNRECOGNIZED", "Unrecognized request"),
+                    refusal(400, "M_UNKNOWN", "Can only look up local users"),
+                )
         })
         .variant("without media", |it| {
             it.config(json!({ "enable_media_repo": false }))
@@ -69,6 +82,11 @@ fn users_media_without_workers() -> Scenario {
                 .until("1.74.0", unrecognized())
                 .since("1.74.0", not_found())
         })
+}
+
+/// What the main process says to an admin who asks it to delete all media of somebody whom it does not know.
+fn refused_deletion(whose: &str) -> Probe {
+    delete(&format!("/_synapse/admin/v1/users/{whose}/media"), json!({})).by_admin().refusal().into()
 }
 
 /// A file of the admin's, which stays.
@@ -161,15 +179,6 @@ fn template_dir() -> Scenario {
     let sso_error = TEMPLATES[0];
     let in_directory = |directory: &str, name: &str| json!(format!("{directory} {name}"));
     let from = |directory: &str| made_from(TEMPLATES.map(|name| in_directory(directory, name)));
-    let packages = |sign_on: Value| {
-        made_from([
-            sign_on,
-            contains("Invalid renewal token."),
-            contains("Your account will expire on"),
-            contains("A password reset request has been received"),
-            contains("You can disable these notifications at"),
-        ])
-    };
     let scenario = Scenario::for_note("Deprecation of `template_dir`")
         .disagreement(
             "the page about templates of 1.41.0, and the warnings of 1.42.0, name the setting `custom_templates_directory`",
@@ -234,6 +243,8 @@ fn template_dir() -> Scenario {
                 .always(started())
                 .fact(prints, printed())
                 .always("")
+                .fact("what is said to a setting that is no directory", said_of(&no_directory()))
+                .changes(json!([null, null]), json!([contains("must be a dictionary"), contains("must be a string")]))
                 .fact(shown, templates())
                 .changes(packages(contains("There was an error")), from("new"))
                 .step("a directory with one of the files", |it| {
@@ -263,11 +274,27 @@ fn made_from([sign_on, renewal, mail, reset, message]: [Value; 5]) -> Value {
     })
 }
 
+/// The same, where all but the first come with the package.
+fn packages(sign_on: Value) -> Value {
+    made_from([
+        sign_on,
+        contains("Invalid renewal token."),
+        contains("Your account will expire on"),
+        contains("A password reset request has been received"),
+        contains("You can disable these notifications at"),
+    ])
+}
+
 /// What is printed of the three old settings.
 fn warnings() -> Value {
     let warning = |section: &str| format!(r"deprecated 'template_dir' setting in the\s+'{section}' section\. Support");
     let sections = ["account_validity", "sso", "email"].map(warning);
     matches(&format!("(?s){}", sections.join(".*")))
+}
+
+/// What looks like the new setting and is not.
+fn no_directory() -> Value {
+    json!([{ "templates": "/data/new" }, { "templates": { "custom_template_directory": ["/data/new"] } }])
 }
 
 /// One of each kind: of single sign-on, of account validity, of the three kinds of mails.

@@ -140,6 +140,10 @@ fn uia_fallback_error() -> Scenario {
         .module("terms", NOBODY_AGREES)
         .fact("a right answer", captcha(true))
         .always(page(false, contains("Thank you")))
+        .fact("a registration after a right answer", registration_after(true))
+        .always(status(200))
+        .fact("a registration after a wrong answer", registration_after(false))
+        .always(status(401))
         .variant("upstream's templates", |it| {
             it.fact("a wrong answer", captcha(false))
                 .changes(refusal(""), page(true, contains(&format!("Error: {wrong}"))))
@@ -193,12 +197,26 @@ fn shown(answer: &Answer, session: &str) -> Value {
 /// Begins a registration and posts a captcha's answer to the fallback page.
 fn captcha(right: bool) -> Probe {
     Probe::from(move |hs: Live| async move {
-        let rules = json!([{ "path": "/siteverify", "json": { "success": right } }]);
-        hs.recorder("captcha").script(&rules).await?;
         let session = registration(&hs).await?;
-        let form = [("session", session.as_str()), ("g-recaptcha-response", "answer")];
-        Ok(shown(&hs.anonymous().request(Method::POST, CAPTCHA).form(&form).await?, &session))
+        Ok(shown(&answer_captcha(&hs, right, &session).await?, &session))
     })
+}
+
+/// What becomes of the registration then.
+fn registration_after(right: bool) -> Probe {
+    Probe::from(move |hs: Live| async move {
+        let session = registration(&hs).await?;
+        answer_captcha(&hs, right, &session).await?;
+        let auth = json!({ "session": session, "type": "m.login.dummy" });
+        Ok(hs.anonymous().post("/_matrix/client/r0/register", &json!({ "auth": auth })).await?.brief())
+    })
+}
+
+async fn answer_captcha(hs: &Live, right: bool, session: &str) -> Result<Answer> {
+    let rules = json!([{ "path": "/siteverify", "json": { "success": right } }]);
+    hs.recorder("captcha").script(&rules).await?;
+    let form = [("session", session), ("g-recaptcha-response", "answer")];
+    hs.anonymous().request(Method::POST, CAPTCHA).form(&form).await
 }
 
 fn terms() -> Probe {

@@ -24,6 +24,10 @@ fn spaces_summary_on_workers() -> Scenario {
     let unknown = || json!({ "answer": error(400, "M_INVALID_PARAM"), "rooms": [] });
     // The third page, too, is asked for with what the first says, which its own process remembers.
     let forgotten = || json!([rooms(&all[..2]), unknown(), rooms(&all[2..4])]);
+    let otherwise = |by_somebody_else: Value| {
+        let invalid = || error(400, "M_INVALID_PARAM");
+        json!({ "for suggested rooms": invalid(), "to some depth": invalid(), "by somebody else": by_somebody_else })
+    };
     let by_worker = |code: u16| json!({ "status": code, "logged by": ["worker"] });
     Scenario::for_note("The spaces summary APIs can now be handled by workers")
         .disagreement(
@@ -76,6 +80,9 @@ fn spaces_summary_on_workers() -> Scenario {
         .fact("pages on the worker, the main process, the worker", three_pages(["worker", "main", "worker"]))
         .until("1.42.0", forgotten())
         .since("1.42.0", pages())
+        .fact("the second page, asked for otherwise than the first", second_page_otherwise())
+        .until("1.42.0", otherwise(status(200)))
+        .since("1.42.0", otherwise(error(400, "M_INVALID_PARAM")))
         .fact("where pages are remembered", |hs: Live| async move {
             if !hs.has_table("sessions").await? {
                 return Ok(Value::Null);
@@ -145,6 +152,20 @@ fn three_pages(processes: [&'static str; 3]) -> Probe {
             pages.push(json!({ "answer": answer.brief(), "rooms": ids(&body["rooms"]) }));
         }
         Ok(json!(pages))
+    })
+}
+
+/// The second page, asked for with other settings than the first, and by somebody else.
+fn second_page_otherwise() -> Probe {
+    Probe::from(|hs: Live| async move {
+        let (alice, bob) = (hs.user("alice").await?, hs.user("bob").await?);
+        let path = hs.fill(&format!("{ROOMS}/hierarchy?limit=2"))?;
+        let next = format!("{path}&from={}", alice.get(&path).await?.ok()?.field("next_batch")?);
+        Ok(json!({
+            "for suggested rooms": alice.get(&format!("{next}&suggested_only=true")).await?.brief(),
+            "to some depth": alice.get(&format!("{next}&max_depth=3")).await?.brief(),
+            "by somebody else": bob.get(&next).await?.brief(),
+        }))
     })
 }
 

@@ -1,0 +1,35 @@
+//! Somebody changes their name in a room again and again: that is no joining.
+
+use super::prelude::*;
+
+/// More than anybody may join at once.
+const MANY: u32 = 500;
+
+pub(super) fn part() -> Part {
+    Part::new("names in rooms")
+        // More than the estate joins, and few enough to be seen.
+        .config(json!({ "rc_joins": { "local": { "per_second": 5, "burst_count": 300 } } }))
+        .write(|it: Visit| async move {
+            Ok(json!({ "room": it.somebody("fickle").await?.room(json!({ "preset": "private_chat" })).await? }))
+        })
+        .read(|it: Visit| async move {
+            // On 1.19.0 they are held to how often somebody may join (#8153); looked at there and where that was mended.
+            let memory = format!("names on {}", it.live.release());
+            if !it.from("1.19.0rc1") || it.from("1.20.0rc1") || it.live.recall(&memory).is_ok() {
+                return Ok(json!(200));
+            }
+            it.live.remember(&memory, "looked at");
+            let (person, room) = (it.somebody("fickle").await?, it.kept("room")?);
+            let path = ["rooms", &room, "state", "m.room.member", person.id()];
+            let mut status = 200;
+            for number in 0..MANY {
+                let member = json!({ "membership": "join", "displayname": format!("name {number}") });
+                status = person.answer(Method::PUT, &path, Some(member)).await?.status();
+                if status != 200 {
+                    break;
+                }
+            }
+            Ok(json!(status))
+        })
+        .loses("DELETE FROM access_tokens")
+}

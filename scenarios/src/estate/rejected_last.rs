@@ -1,0 +1,36 @@
+//! A room whose last event was rejected, as other homeservers send such: its people synchronise all the same.
+
+use super::prelude::*;
+
+pub(super) fn part() -> Part {
+    Part::new("last event rejected")
+        .fills(&["rejections"])
+        .write(|it: Visit| async move {
+            // Somebody of their own: where it fails, they are shown nothing at all.
+            let person = it.somebody("rejecting").await?;
+            let room = person.room(json!({ "preset": "private_chat" })).await?;
+            let sound = person.say(&room, "sound").await?;
+            let last = person.send(&room, "test.rejected", json!({})).await?;
+            for statement in [
+                format!("INSERT INTO rejections (event_id, reason, last_check) VALUES ('{last}', 'auth_error', '1')"),
+                format!("UPDATE event_forward_extremities SET event_id = '{sound}' WHERE room_id = '{room}'"),
+            ] {
+                it.live.execute(&statement).await?;
+            }
+            Ok(json!({ "room": room }))
+        })
+        .read(|it: Visit| async move {
+            // Who wrote it has it at hand still. From 1.58.0 to 1.58.1 nobody gets anything (#12729).
+            let is_due = super::is_looked_for(&it, "1.58.0rc1", "1.58.1", "1.59.0rc1");
+            if !is_due || *it.live.release() == it.written_on {
+                return Ok(json!([200, true]));
+            }
+            let filter = json!({ "presence": { "limit": 0 }, "room": { "timeline": { "limit": 0 } } });
+            let query = format!("?timeout=0&filter={}", harness::prelude::escape(&filter.to_string()));
+            let person = it.somebody("rejecting").await?;
+            let seen = person.answer(Method::GET, &["sync", &query], None).await?;
+            let is_there = seen.json()?["rooms"]["join"].get(it.kept("room")?).is_some();
+            Ok(json!([seen.status(), is_there]))
+        })
+        .loses("DELETE FROM access_tokens")
+}
