@@ -5,7 +5,10 @@ use std::sync::LazyLock;
 use images::ReleaseTable;
 use serde_json::json;
 
-use super::{Ending, Extent, Leg, Outlook, Path, archetype::{MEDIA, WRITER}};
+use super::{
+    Ending, Extent, Leg, Outlook, Path,
+    archetype::{MEDIA, WRITER},
+};
 use crate::{
     Deployment, Probe, Scenario,
     scenario::{self, expect},

@@ -10,5 +10,6 @@ pub(crate) mod metrics;
 pub(crate) mod notices;
 pub(crate) mod platform;
 pub(crate) mod processes;
+pub(crate) mod settings;
 pub(crate) mod sync;
 pub(crate) mod workers;

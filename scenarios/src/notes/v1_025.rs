@@ -4,9 +4,9 @@ use std::time::{Duration, Instant};
 
 use harness::{Answer, prelude::*};
 
-use crate::{
-    kit::platform::{Old, Platform as _, requires_python},
-    notes::v1_034::said_of,
+use crate::kit::{
+    platform::{Old, Platform as _, requires_python},
+    settings::said_of,
 };
 
 notes!("1.25.0": last_python_35, ip_range_blacklist);

@@ -2,7 +2,7 @@
 
 use harness::prelude::*;
 
-use crate::notes::v1_034::said_of;
+use crate::kit::settings::said_of;
 
 notes!("1.37.0": spam_checker_interface_deprecated);
 

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use harness::prelude::*;
 
 use crate::{
-    kit::notices,
-    notes::{v1_027::absent_provider, v1_034::said_of},
+    kit::{notices, settings::said_of},
+    notes::v1_027::absent_provider,
 };
 
 notes!("1.41.0": federation_through_forward_proxy, template_dir, users_media_admin_api, users_media_without_workers);
