@@ -158,8 +158,6 @@ impl Archetype {
                     "notify_appservices_from_worker": SENDER,
                     "run_background_tasks_on": BACKGROUND,
                     "update_user_directory_from_worker": BACKGROUND,
-                    "enable_media_repo": false,
-                    "media_instance_running_background_jobs": MEDIA,
                 }));
                 // Who serves nothing says nothing when it is up.
                 for name in [WRITER, SENDER, BACKGROUND] {
@@ -170,14 +168,22 @@ impl Archetype {
                         config: Map::from_iter([("instance_map".to_owned(), written_by())]),
                     });
                 }
-                let keeps = [("enable_media_repo".to_owned(), json!(true)), ("instance_map".to_owned(), written_by())];
-                deployment.workers.push(Worker {
-                    name: MEDIA.to_owned(),
-                    app: "synapse.app.media_repository".to_owned(),
-                    // No more than upstream's documentation says.
-                    resources: vec!["media".to_owned()],
-                    config: Map::from_iter(keeps),
-                });
+                // Before, a worker of media had others' duties, which routes would have to follow.
+                if since("1.41.0") {
+                    let keeps =
+                        [("enable_media_repo".to_owned(), json!(true)), ("instance_map".to_owned(), written_by())];
+                    deployment.workers.push(Worker {
+                        name: MEDIA.to_owned(),
+                        app: "synapse.app.media_repository".to_owned(),
+                        // No more than upstream's documentation says.
+                        resources: vec!["media".to_owned()],
+                        config: Map::from_iter(keeps),
+                    });
+                    deployment.config(json!({
+                        "enable_media_repo": false,
+                        "media_instance_running_background_jobs": MEDIA,
+                    }));
+                }
             }
             _ => {}
         }

@@ -135,7 +135,7 @@ impl Scenario {
             if named(MEDIA).is_some() {
                 routes.extend([
                     ("^/_matrix/(media|client/v1/media|federation/v1/media)/", MEDIA),
-                    ("^/_synapse/admin/v1/(purge_media_cache$|(room|user)/.*/media|media/|quarantine_media/)", MEDIA),
+                    ("^/_synapse/admin/v1/(purge_media_cache$|(room|users?)/.*/media|media/|quarantine_media/)", MEDIA),
                 ]);
             }
             routes.extend([sync, rooms, members, said, join, keys, ("^/", "main")]);

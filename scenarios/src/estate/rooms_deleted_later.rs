@@ -47,9 +47,10 @@ pub(super) fn part() -> Part {
             if it.from("1.48.0") && super::is_looked_for(&it, "1.93.0rc1", "1.94.0rc1", "1.124.0rc1") {
                 let path = ["/_synapse/admin/v2", "rooms", &room];
                 admin.answer(Method::DELETE, &path, Some(json!({ "block": true }))).await?.ok()?;
+                let path = ["/_synapse/admin/v2", "rooms", &room, "delete_status"];
+                // Newer releases know of it once it has begun.
                 let state = async || {
-                    let states = admin.get(&["/_synapse/admin/v2", "rooms", &room, "delete_status"]).await?;
-                    Ok(states["results"][0]["status"].clone())
+                    Ok(admin.answer(Method::GET, &path, None).await?.json()?["results"][0]["status"].clone())
                 };
                 within(SCHEDULED, state, |state| state == "complete" || state == "failed").await?;
             } else if it.from("1.34.0") {
