@@ -28,6 +28,9 @@ struct Bug {
     fixed: String,
     /// The row that is red.
     seen_by: String,
+    /// Rows that are red there by other faults.
+    #[serde(default)]
+    besides: Vec<String>,
     /// What a homeserver prints that does not start.
     #[serde(default)]
     shows: Option<String>,
@@ -74,13 +77,14 @@ impl Bug {
     }
 
     fn is_seen(&self) -> Scenario {
-        let scenario = self.along(&self.path).called(&format!("track_record::{}", self.id));
+        let mut scenario = self.along(&self.path).called(&format!("track_record::{}", self.id));
         if self.seen_by == "start" {
             let shows = self.shows.as_deref().map_or_else(|| expect::not(probe::started()), ended_with);
             return scenario.now("start", shows);
         }
         let sound = if self.seen_by == health::BACKGROUND_UPDATES { json!([]) } else { json!("as before") };
-        scenario.health(&self.seen_by, expect::not(sound)).health(health::LOG_ERRORS, expect::anything())
+        scenario = scenario.health(&self.seen_by, expect::not(sound)).health(health::LOG_ERRORS, expect::anything());
+        self.besides.iter().fold(scenario, |scenario, row| scenario.health(row, expect::anything()))
     }
 
     fn is_mended(&self) -> Scenario {

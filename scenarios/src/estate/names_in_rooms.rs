@@ -3,12 +3,12 @@
 use super::prelude::*;
 
 /// More than anybody may join at once.
-const MANY: u32 = 500;
+const MANY: u32 = 350;
 
 pub(super) fn part() -> Part {
     Part::new("names in rooms")
         // More than the estate joins, and few enough to be seen.
-        .config(json!({ "rc_joins": { "local": { "per_second": 5, "burst_count": 300 } } }))
+        .config(json!({ "rc_joins": { "local": { "per_second": 0.1, "burst_count": 300 } } }))
         .write(|it: Visit| async move {
             Ok(json!({ "room": it.somebody("fickle").await?.room(json!({ "preset": "private_chat" })).await? }))
         })

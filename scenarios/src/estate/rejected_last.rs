@@ -17,20 +17,18 @@ pub(super) fn part() -> Part {
             ] {
                 it.live.execute(&statement).await?;
             }
-            Ok(json!({ "room": room }))
+            Ok(json!({}))
         })
         .read(|it: Visit| async move {
             // Who wrote it has it at hand still. From 1.58.0 to 1.58.1 nobody gets anything (#12729).
             let is_due = super::is_looked_for(&it, "1.58.0rc1", "1.58.1", "1.59.0rc1");
             if !is_due || *it.live.release() == it.written_on {
-                return Ok(json!([200, true]));
+                return Ok(json!(200));
             }
             let filter = json!({ "presence": { "limit": 0 }, "room": { "timeline": { "limit": 0 } } });
             let query = format!("?timeout=0&filter={}", harness::prelude::escape(&filter.to_string()));
             let person = it.somebody("rejecting").await?;
-            let seen = person.answer(Method::GET, &["sync", &query], None).await?;
-            let is_there = seen.json()?["rooms"]["join"].get(it.kept("room")?).is_some();
-            Ok(json!([seen.status(), is_there]))
+            Ok(json!(person.answer(Method::GET, &["sync", &query], None).await?.status()))
         })
         .loses("DELETE FROM access_tokens")
 }

@@ -60,14 +60,13 @@ pub(super) fn part() -> Part {
         })
 }
 
-/// What is unread of a mention that was read at once, when all has been summed up: nothing, but for 1.62.0 (#13223). And is
-/// all summed up, with two threads unread in one room? Not from 1.70.0 to 1.74.0 for who has left out 1.62.0 (#14669).
+/// What is unread of a mention that was read at once, when all has been summed up: nothing, but for 1.62.0 (#13223).
 async fn read_at_once(it: &Visit) -> Result<Value> {
     // It takes half a minute, since 1.62.0; before it took a day. Once on each release is enough.
     let memory = format!("read at once on {}", it.live.release());
     let is_due = it.from("1.62.0rc1") && super::is_looked_for(it, "1.62.0rc1", "1.63.0rc1", "1.63.0rc1");
     if !is_due || *it.live.release() == it.written_on || it.live.recall(&memory).is_ok() {
-        return Ok(json!([0, 0, true]));
+        return Ok(json!([0, 0]));
     }
     it.live.remember(&memory, "yes");
     let person = it.somebody("attentive").await?;
@@ -75,29 +74,13 @@ async fn read_at_once(it: &Visit) -> Result<Value> {
     person.join(&room).await?;
     let mention = it.owner.send(&room, "m.room.message", naming(&person, "hey")).await?;
     person.post(&["rooms", &room, "receipt", "m.read", &mention], json!({})).await?;
-    let thread = in_a_thread(it, &person).await?;
     let under_way = format!(
-        "SELECT event_id FROM events WHERE event_id = '{thread}' AND \
-         stream_ordering > (SELECT stream_ordering FROM event_push_summary_stream_ordering) UNION \
-         SELECT event_id FROM events INNER JOIN receipts_linearized USING (event_id) WHERE event_id = '{mention}' AND \
+        "SELECT event_id FROM events INNER JOIN receipts_linearized USING (event_id) WHERE event_id = '{mention}' AND \
          (stream_ordering > (SELECT stream_ordering FROM event_push_summary_stream_ordering) OR \
          stream_id > (SELECT stream_id FROM event_push_summary_last_receipt_stream_id))"
     );
-    let left = within(SCHEDULED, async || it.live.sql(&under_way).await, Vec::is_empty).await?;
+    within(SCHEDULED, async || it.live.sql(&under_way).await, Vec::is_empty).await?;
     let seen = person.sync(None, json!({ "room": { "rooms": [room], "timeline": { "limit": 1 } } })).await?;
     let counts = &seen["rooms"]["join"][&room]["unread_notifications"];
-    Ok(json!([counts["notification_count"], counts["highlight_count"], left.iter().all(|row| row["event_id"] != *thread)]))
-}
-
-/// Mentions somebody in a room and in a thread of it; the latter's id, or that of nothing, where threads are not looked for.
-async fn in_a_thread(it: &Visit, person: &Person) -> Result<String> {
-    if !it.from("1.70.0rc1") || !super::is_looked_for_next_door(it, "1.61.0rc1", "1.70.0rc1", "1.75.0rc1") {
-        return Ok(String::new());
-    }
-    let room = it.owner.room(json!({ "preset": "private_chat", "invite": [person.id()] })).await?;
-    person.join(&room).await?;
-    let root = it.owner.send(&room, "m.room.message", naming(person, "hey")).await?;
-    let mut answer = naming(person, "you too");
-    answer["m.relates_to"] = json!({ "rel_type": "m.thread", "event_id": root });
-    it.owner.send(&room, "m.room.message", answer).await
+    Ok(json!([counts["notification_count"], counts["highlight_count"]]))
 }
