@@ -39,8 +39,8 @@ async fn of_no_use(it: &Visit, person: &Person) -> Result<[Vec<Value>; 2]> {
     };
     let is_experiment = |rule: &Value| text(&rule["rule_id"]).starts_with(".org.matrix.msc3933");
     let has_no_value = |rule: &Value| {
-        let mut names = list(&rule["conditions"]).iter().filter_map(Value::as_object).flat_map(|it| it.keys());
-        names.any(|name| name.ends_with("_type"))
+        let mut keys = list(&rule["conditions"]).iter().filter_map(Value::as_object).flat_map(|it| it.keys());
+        keys.any(|key| key.ends_with("_type"))
     };
     Ok([
         named(super::is_looked_for(it, "1.73.0rc1", "1.74.0rc1", "1.83.0rc1"), &is_experiment),
