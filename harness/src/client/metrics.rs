@@ -1,13 +1,13 @@
 //! Prometheus' text format, as far as names and samples go.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The samples of one scrape.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Metrics {
     samples: Vec<Sample>,
-    declared: BTreeSet<String>,
-    counters: BTreeSet<String>,
+    /// The kind of each that is declared.
+    kinds: BTreeMap<String, String>,
 }
 
 /// One sample line.
@@ -36,20 +36,18 @@ impl Metrics {
                 Some(Sample { name: name.to_owned(), labels: labels.to_owned(), value: value.parse().ok()? })
             })
             .collect();
-        let types = || text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
-        let declared = types().map(|(name, _)| name.to_owned()).collect();
-        let counters = types().filter(|(_, kind)| *kind == "counter").map(|(name, _)| name.to_owned()).collect();
-        Self { samples, declared, counters }
+        let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
+        Self { samples, kinds: types.map(|(name, kind)| (name.to_owned(), kind.to_owned())).collect() }
     }
 
-    /// The names that are declared, whether or not anything has been counted under them yet.
-    pub fn declared(&self) -> &BTreeSet<String> {
-        &self.declared
+    /// Is this name declared, whether or not anything has been counted under it yet?
+    pub fn declares(&self, name: &str) -> bool {
+        self.kinds.contains_key(name)
     }
 
     /// The names that are declared as counters.
-    pub fn counters(&self) -> &BTreeSet<String> {
-        &self.counters
+    pub fn counters(&self) -> BTreeSet<&str> {
+        self.kinds.iter().filter(|(_, kind)| *kind == "counter").map(|(name, _)| name.as_str()).collect()
     }
 
     /// All names.
@@ -80,7 +78,7 @@ mod tests {
         assert_eq!(metrics.names(), BTreeSet::from(["a", "python_info", "synapse_cache:hits"]));
         assert_eq!(metrics.value("synapse_cache:hits", "name=\"x\""), Some(12.0));
         assert_eq!(metrics.value("a", "nothing"), None);
-        assert_eq!(metrics.counters(), &BTreeSet::from(["a".to_owned()]));
-        assert_eq!(metrics.declared(), &BTreeSet::from(["a", "b"].map(str::to_owned)));
+        assert_eq!(metrics.counters(), BTreeSet::from(["a"]));
+        assert_eq!(["a", "b", "python_info"].map(|name| metrics.declares(name)), [true, true, false]);
     }
 }

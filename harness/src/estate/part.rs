@@ -296,6 +296,16 @@ impl Visit {
         *self.live.release() >= self.written_on
     }
 
+    /// Is this asked for the first time on this release? What takes long is looked at once on each.
+    pub fn is_first_time(&self, what: &str) -> bool {
+        let memory = format!("{what} on {}", self.live.release());
+        let is_first = self.live.recall(&memory).is_err();
+        if is_first {
+            self.live.remember(&memory, "looked at");
+        }
+        is_first
+    }
+
     /// Is there no background update left to be done, or none of this name?
     pub async fn is_updated(&self, name: Option<&str>) -> anyhow::Result<bool> {
         let left = self.live.sql("SELECT update_name FROM background_updates").await?;

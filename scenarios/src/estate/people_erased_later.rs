@@ -35,7 +35,7 @@ pub(super) fn part() -> Part {
             if person.answer(Method::GET, &["account", "whoami"], None).await?.status() == 401 {
                 return Ok(json!([]));
             }
-            person.post_as_oneself(&["account", "deactivate"], json!({ "erase": true })).await?;
+            erase(&person).await?;
             // They leave their rooms a little later.
             let joined = async || Ok(it.owner.get(&["rooms", &room, "joined_members"]).await?["joined"].clone());
             let joined = eventually(joined, |joined| joined.get(person.id()).is_none()).await?;
@@ -68,13 +68,18 @@ pub(super) fn part() -> Part {
         .loses("DELETE FROM access_tokens")
 }
 
+/// Somebody leaves, and wants to be forgotten.
+async fn erase(person: &Person) -> Result<Value> {
+    person.post_as_oneself(&["account", "deactivate"], json!({ "erase": true })).await
+}
+
 /// Can somebody be erased who has no profile? Not from 1.26.0 to 1.37.1 (#10252).
 async fn nameless_are_erased(it: &Visit) -> Result<bool> {
     if !super::is_looked_for(it, "1.26.0rc1", "1.27.0rc1", "1.38.0rc1") {
         return Ok(true);
     }
     let person = it.somebody("nameless").await?;
-    Ok(person.post_as_oneself(&["account", "deactivate"], json!({ "erase": true })).await.is_ok())
+    Ok(erase(&person).await.is_ok())
 }
 
 /// Is nothing of somebody in the directory who is erased? From 1.26.0 to 1.149.1 there is, of who is in no room (#19542).
@@ -83,7 +88,7 @@ async fn erased_are_not_listed(it: &Visit) -> Result<bool> {
         return Ok(true);
     }
     let person = it.somebody("unlisted").await?;
-    person.post_as_oneself(&["account", "deactivate"], json!({ "erase": true })).await?;
+    erase(&person).await?;
     let listed = format!("SELECT user_id FROM user_directory WHERE user_id = '{}'", person.id());
     eventually(async || Ok(it.live.sql(&listed).await?.is_empty()), |is_gone| *is_gone).await
 }

@@ -87,12 +87,17 @@ async fn is_told_of_reading(it: &Visit, room: &str) -> Result<bool> {
     }
     let said = pushed(it, room).await?.first().map(|told| told["event_id"].clone());
     let look = async || -> Result<bool> {
-        let requests = it.live.recorder(HOST).requests().await?;
-        let told = requests.iter().map(|request| &request["json"]["notification"]);
-        let mut later = told.skip_while(|told| Some(&told["event_id"]) != said.as_ref());
+        let told = notifications(it).await?;
+        let mut later = told.iter().skip_while(|told| Some(&told["event_id"]) != said.as_ref());
         Ok(later.any(|told| told["event_id"].is_null() && told["counts"]["unread"].as_i64().unwrap_or_default() == 0))
     };
     eventually(look, |is_told| *is_told).await
+}
+
+/// All that has come to the gateway, the oldest first.
+async fn notifications(it: &Visit) -> Result<Vec<Value>> {
+    let requests = it.live.recorder(HOST).requests().await?;
+    Ok(requests.iter().map(|request| request["json"]["notification"].clone()).collect())
 }
 
 /// What comes to the gateway of something that is said to somebody in a room, who reads it then.
@@ -100,9 +105,9 @@ async fn pushed(it: &Visit, room: &str) -> Result<Vec<Value>> {
     let person = it.somebody("paged").await?;
     let said = it.owner.send(room, "m.room.message", naming(&person, "come")).await?;
     let look = async || -> Result<Vec<Value>> {
-        let requests = it.live.recorder(HOST).requests().await?;
-        let told = requests.iter().map(|request| request["json"]["notification"].clone());
-        Ok(told.filter(|notification| notification["event_id"] == *said).collect())
+        let mut told = notifications(it).await?;
+        told.retain(|told| told["event_id"] == *said);
+        Ok(told)
     };
     let told = eventually(look, |told| told.len() >= 2).await?;
     person.post(&["rooms", room, "receipt", "m.read", &said], json!({})).await?;

@@ -12,4 +12,5 @@ pub(crate) mod platform;
 pub(crate) mod processes;
 pub(crate) mod settings;
 pub(crate) mod sync;
+pub(crate) mod tables;
 pub(crate) mod workers;

@@ -4,7 +4,10 @@ use std::time::{Duration, Instant};
 
 use harness::prelude::*;
 
-use crate::notes::v1_000::{self, by_smtp, mail_and_pages};
+use crate::{
+    kit::tables::tables,
+    notes::v1_000::{self, by_smtp, mail_and_pages},
+};
 
 notes!("1.4.0": new_custom_templates, threepid_verification, email, phone_numbers, rollback_to_1_3_1);
 
@@ -587,12 +590,18 @@ fn phone() -> Probe {
 ///
 /// Upstream: PR 5971.
 fn rollback_to_1_3_1() -> Scenario {
-    let tables = "SELECT name FROM sqlite_master WHERE type = 'table' AND name IN ";
-    let postgres =
-        "SELECT table_name AS name FROM information_schema.tables WHERE table_schema = 'public' AND table_name IN ";
-    let names = "('stats_stream_pos', 'room_state', 'room_stats', 'user_stats', 'stats_incremental_position', \
-                 'room_stats_current', 'room_stats_historical', 'room_stats_state', 'user_stats_current', \
-                 'user_stats_historical') ORDER BY name";
+    let names = [
+        "room_state",
+        "room_stats",
+        "room_stats_current",
+        "room_stats_historical",
+        "room_stats_state",
+        "stats_incremental_position",
+        "stats_stream_pos",
+        "user_stats",
+        "user_stats_current",
+        "user_stats_historical",
+    ];
     let list = |names: &[&str]| names.iter().map(|name| json!({ "name": name })).collect::<Value>();
     let (present, counted, errors) =
         ("tables of statistics", "statistics of a new room", "errors about statistics in the log");
@@ -609,7 +618,7 @@ fn rollback_to_1_3_1() -> Scenario {
         .on_both()
         .hop("1.3.1", "1.4.0")
         .log_error("stats.notify_new_event|stats_stream_pos")
-        .fact(present, sql(per_database(format!("{tables}{names}"), format!("{postgres}{names}"))))
+        .fact(present, tables(&names))
         .changes(old, new.clone())
         // PR 11280.
         .since(

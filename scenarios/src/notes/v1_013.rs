@@ -2,6 +2,8 @@
 
 use harness::{health, prelude::*};
 
+use crate::kit::tables::tables;
+
 notes!("1.13.0": incomplete_room_directory, sso_templates, complete_sso_login, rollback_to_1_12);
 
 /// Rooms that the directory loses where 1.3.x was left out on the way from 1.2.1, and the printed repair.
@@ -352,12 +354,6 @@ fn rollback_to_1_12() -> Scenario {
     let deltas = "SELECT file FROM applied_schema_deltas WHERE version = 58 ORDER BY file";
     let applied = ["00background_update_ordering.sql", "02remove_dup_outbound_pokes.sql", "03persist_ui_auth.sql"];
     let applied: Vec<_> = applied.iter().map(|file| json!({ "file": format!("58/{file}") })).collect();
-    let tables = per_database(
-        "SELECT name FROM sqlite_master WHERE type = 'table' \
-         AND name IN ('ui_auth_sessions', 'ui_auth_sessions_credentials') ORDER BY name",
-        "SELECT tablename::text AS name FROM pg_tables \
-         WHERE tablename IN ('ui_auth_sessions', 'ui_auth_sessions_credentials') ORDER BY tablename",
-    );
     let made = || json!([{ "name": "ui_auth_sessions" }, { "name": "ui_auth_sessions_credentials" }]);
     let whoami = |mut body: Value| {
         body["user_id"] = json!("@alice:hs.test");
@@ -375,7 +371,7 @@ fn rollback_to_1_12() -> Scenario {
         .changes(json!([]), json!(applied))
         // The version got more of them.
         .since("1.14.0", not(json!([])))
-        .fact("tables that they make", sql(tables))
+        .fact("tables that they make", tables(&["ui_auth_sessions", "ui_auth_sessions_credentials"]))
         .changes(json!([]), made())
         .fact("a user from before", get("/_matrix/client/r0/account/whoami").by("alice").body())
         .until("1.40.0", whoami(json!({})))

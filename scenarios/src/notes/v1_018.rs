@@ -4,6 +4,8 @@ use std::time::{Duration, Instant};
 
 use harness::prelude::*;
 
+use crate::kit::settings::made_of;
+
 notes!("1.18.0": image_without_py3, redis_recommended);
 
 /// The image without `-py3` in its name has been the one with Python 3 since 0.99.0, so the suffix can go.
@@ -77,21 +79,15 @@ fn redis_recommended() -> Scenario {
             let settings = section.lines().filter_map(|line| line.trim_start().strip_prefix('#'));
             Ok(settings.filter(|line| !line.starts_with(' ') && line.contains(": ")).collect())
         })
-        .changes(
-            json!([]),
-            json!(["enabled: true", "host: localhost", "port: 6379", "password: <secret_password>"]),
-        )
+        .changes(json!([]), json!(["enabled: true", "host: localhost", "port: 6379", "password: <secret_password>"]))
         .since("1.62.0", json!([]))
-        .fact("Redis, where no more is said than that it is wanted", |hs: Live| async move {
-            let program = "import json, tempfile\n\
-                from synapse.config.homeserver import HomeServerConfig\n\
-                with tempfile.NamedTemporaryFile('w', suffix='.yaml') as file:\n\
-                \x20   file.write('redis: {enabled: true}')\n\
-                \x20   file.flush()\n\
-                \x20   redis = HomeServerConfig.load_config('', ['-c', '/data/homeserver.yaml', '-c', file.name]).redis\n\
-                print(json.dumps({'host': redis.redis_host, 'port': redis.redis_port, 'password': redis.redis_password}))";
-            Ok(serde_json::from_str(&hs.python(program).await?)?)
-        })
+        .fact(
+            "Redis, where no more is said than that it is wanted",
+            made_of(
+                &json!({ "redis": { "enabled": true } }),
+                "{name: getattr(config.redis, 'redis_' + name) for name in ('host', 'port', 'password')}",
+            ),
+        )
         .always(json!({ "host": "localhost", "port": 6379, "password": null }))
         .variant("Redis", |it| {
             it.worker("sync", "synapse.app.generic_worker", ["client"], json!({}))

@@ -27,10 +27,10 @@ fn legacy_metric_names() -> Scenario {
     let legacy = |process: &'static str, path: &'static str| {
         Probe::from(move |hs: Live| async move {
             let metrics = hs.metrics(process, path).await?;
-            let is_new = |name: &String| name.ends_with("_total");
+            let is_new = |name: &&str| name.ends_with("_total");
             let names = metrics.names();
             // Since 1.136.0 some have no sample until something is counted.
-            let is_there = |name: &str| names.contains(name) || metrics.declared().contains(name);
+            let is_there = |name: &str| names.contains(name) || metrics.declares(name);
             Ok(json!({
                 "names with a colon": names.iter().filter(|name| name.contains(':')).count(),
                 "those in their place": NEW.iter().filter(|name| is_there(name)).collect::<Vec<_>>(),
