@@ -10,6 +10,7 @@ mod error;
 mod lock;
 pub mod maintain;
 mod options;
+mod queue;
 mod recipe;
 mod release;
 mod store;

@@ -14,13 +14,14 @@ use std::{
 
 use bollard::models::ImageInspect;
 use futures::{FutureExt as _, future::BoxFuture};
-use tokio::sync::{OnceCell, Semaphore};
+use tokio::sync::OnceCell;
 
 use crate::{
     Change, Companion, Error, ImagesFrom, LockError, Options, Release, ReleaseTable, Suite, Version, Wanted, base,
     docker::{Build, Docker, FailedStep, INPUTS_LABEL, PROJECT_LABEL, Pull},
     lock::{Era, Locks, Pins, common, requirements},
     options::Host,
+    queue::{Queue, Turn},
     recipe::Recipe,
 };
 
@@ -132,7 +133,7 @@ pub(crate) struct Inner {
     registry_answers: tokio::sync::Mutex<bool>,
     /// How many pulls in a row have met an error that may pass.
     passing: AtomicUsize,
-    builds: Semaphore,
+    builds: Queue,
     /// How many builds are done.
     finished: AtomicUsize,
 }
@@ -204,7 +205,7 @@ impl Store {
         }
         let docker = Docker::connect().await?;
         let host = Host::detect(&options);
-        let builds = Semaphore::new(options.builds_at_once());
+        let builds = Queue::new(options.builds_at_once());
         let inner = Inner {
             options,
             host,
@@ -279,6 +280,7 @@ impl Store {
 impl Inner {
     // Boxed, for a derived image obtains the one it is made of.
     fn obtain<'a>(&'a self, wanted: &'a Wanted) -> BoxFuture<'a, Result<Image, Arc<Error>>> {
+        self.builds.ask(wanted);
         self.images.once(wanted, self.report(wanted)).boxed()
     }
 
@@ -689,7 +691,7 @@ impl Inner {
         if let Some(id) = self.present(recipe).await? {
             return Ok((id, Source::Present));
         }
-        let _slot = self.slot().await?;
+        let _slot = self.slot(wanted).await?;
         self.started(wanted, "build");
         let own = recipe.arguments.iter().map(|(name, value)| (name.clone(), value.clone()));
         let given = images.iter().map(|(name, value)| ((*name).to_owned(), value.clone()));
@@ -741,20 +743,19 @@ impl Inner {
     }
 
     /// One of the machine's build slots: at most so many builds at once, whichever processes they are of.
-    async fn slot(&self) -> Result<(File, tokio::sync::SemaphorePermit<'_>), Error> {
-        // Never closed, so that there is always a permit in the end.
-        let permit = self.builds.acquire().await.map_err(|_| unreachable_lock("build slot"))?;
+    async fn slot(&self, wanted: &Wanted) -> Result<(File, Turn), Error> {
+        let turn = self.builds.turn(wanted).await;
         let slots = self.options.builds_at_once();
         let path = |slot: usize| self.options.image_cache.join("locks").join(format!("slot-{slot}"));
         for slot in 0..slots {
             if let Some(file) = lock_file(path(slot), false).await? {
-                return Ok((file, permit));
+                return Ok((file, turn));
             }
         }
         // All taken by other processes: wait for one of them, not always the same.
         let chosen = std::process::id() as usize % slots;
         let file = lock_file(path(chosen), true).await?;
-        Ok((file.ok_or_else(|| unreachable_lock("build slot"))?, permit))
+        Ok((file.ok_or_else(|| unreachable_lock("build slot"))?, turn))
     }
 }
 

@@ -154,11 +154,17 @@ impl From<anyhow::Error> for Trouble {
 }
 
 impl Keeper {
-    /// `federates` says that there is another homeserver, `is_ported` that the database is moved to PostgreSQL.
-    pub(crate) fn new(parts: &[Part], size: &Size, federates: bool, is_ported: bool, tolerances: Tolerances) -> Self {
+    /// Of those that can be had in a deployment; `is_ported` says that its database is moved to PostgreSQL.
+    pub(crate) fn new(
+        parts: &[Part],
+        size: &Size,
+        deployment: &Deployment,
+        is_ported: bool,
+        tolerances: Tolerances,
+    ) -> Self {
         let is_had = |place| match place {
             Place::Anywhere => true,
-            Place::Federated => federates,
+            Place::Under(archetype) => archetype.is_of(deployment),
             Place::NotPorted => !is_ported,
         };
         let has = |part: &&Part| size.has(part) && is_had(part.place);
@@ -177,15 +183,19 @@ impl Keeper {
         let is_empty = |section: &String| deployment.config.get(section).is_some_and(Value::is_null);
         self.parts.retain(|part| !part.needs.config.keys().any(is_empty));
         let mut needs = Deployment::default();
-        for Deployment { config, files, companions, .. } in self.parts.iter().map(|part| part.needs.clone()) {
+        let of_parts = self.parts.iter().map(|part| part.needs.clone());
+        for Deployment { config, files, environment, companions, .. } in of_parts {
             merge(&mut needs.config, config);
             needs.files.extend(files);
+            needs.environment.extend(environment);
             needs.companions.extend(companions);
         }
         merge(&mut needs.config, std::mem::take(&mut deployment.config));
         needs.files.append(&mut deployment.files);
+        needs.environment.append(&mut deployment.environment);
         needs.companions.append(&mut deployment.companions);
-        (deployment.config, deployment.files, deployment.companions) = (needs.config, needs.files, needs.companions);
+        (deployment.config, deployment.files) = (needs.config, needs.files);
+        (deployment.environment, deployment.companions) = (needs.environment, needs.companions);
     }
 
     pub(crate) fn live(&self, state: &Arc<live::Leg>) -> Live {
@@ -391,9 +401,9 @@ impl Keeper {
         (text, Row::of(ACCOUNTED, Observed::Value(json!(unaccounted)), Some(json!([]))))
     }
 
-    /// All of the estate is here that needs no other homeserver.
+    /// All of the estate is here that can be had under any configuration.
     pub(crate) fn is_whole(&self, all: &[Part]) -> bool {
-        self.parts.len() >= all.iter().filter(|part| part.place != Place::Federated).count()
+        self.parts.len() >= all.iter().filter(|part| !matches!(part.place, Place::Under(_))).count()
     }
 }
 

@@ -12,7 +12,7 @@ pub(crate) use keeper::Keeper;
 pub use keys::Signer;
 pub(crate) use part::{PEER, Place};
 pub use part::{Part, Visit};
-pub use person::{Person, event, list, naming, text, typed};
+pub use person::{Person, event, list, text, typed};
 
 /// How much of it a walk has.
 #[derive(Clone, Debug, PartialEq, Eq)]

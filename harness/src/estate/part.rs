@@ -7,7 +7,7 @@ use images::Version;
 use serde_json::Value;
 
 use super::person::Person;
-use crate::{Deployment, Live, deployment::CompanionSpec, scenario::probe::BoxFuture};
+use crate::{Deployment, Live, deployment::CompanionSpec, path::Archetype, scenario::probe::BoxFuture};
 
 /// The other homeserver, where there is one.
 pub(crate) const PEER: &str = "peer.test";
@@ -38,8 +38,8 @@ pub struct Part {
 pub(crate) enum Place {
     /// On any.
     Anywhere,
-    /// Where there is another homeserver.
-    Federated,
+    /// Under this configuration.
+    Under(Archetype),
     /// Where the database is not moved from SQLite to PostgreSQL.
     NotPorted,
 }
@@ -129,6 +129,13 @@ impl Part {
         self
     }
 
+    /// A variable of the homeserver's environment that it needs.
+    #[must_use]
+    pub fn environment(mut self, name: &str, value: &str) -> Self {
+        self.needs.environment.insert(name.to_owned(), value.to_owned());
+        self
+    }
+
     /// A service that it needs beside the homeserver, under this host name.
     #[must_use]
     pub fn companion(mut self, host: &str, companion: CompanionSpec) -> Self {
@@ -153,7 +160,14 @@ impl Part {
     /// It is had only where there is another homeserver, whose people it names.
     #[must_use]
     pub fn federates(mut self) -> Self {
-        self.place = Place::Federated;
+        self.place = Place::Under(Archetype::Federated);
+        self
+    }
+
+    /// It is had only where modules of the operator's are asked.
+    #[must_use]
+    pub fn is_checked_by_modules(mut self) -> Self {
+        self.place = Place::Under(Archetype::Modules);
         self
     }
 
@@ -279,6 +293,18 @@ impl Visit {
     /// Nobody.
     pub fn anonymous(&self) -> Person {
         Person::new(self.live.anonymous())
+    }
+
+    /// A message that names somebody: in its text, and beside it, where newer releases look (MSC3952; since 1.164.0rc1 the text
+    /// alone tells nobody).
+    pub fn naming(&self, person: &Person, words: &str) -> Value {
+        let mut content = serde_json::json!({ "msgtype": "m.text", "body": format!("{words} {}", person.id()) });
+        // From 1.81.0 to 1.153.0 such a message is refused where a module sees it first (#19634).
+        let is_seen_before = Archetype::Modules.is_of(self.live.deployment());
+        if !is_seen_before || !self.from("1.81.0rc1") || self.from("1.154.0rc1") {
+            content["m.mentions"] = serde_json::json!({ "user_ids": [person.id()] });
+        }
+        content
     }
 
     /// Is the release this one or a later one?

@@ -158,13 +158,6 @@ impl Person {
     }
 }
 
-/// A message that names somebody: in its text, and beside it, where newer releases look (MSC3952; since 1.164.0rc1 the text
-/// alone tells nobody).
-pub fn naming(person: &Person, words: &str) -> Value {
-    let body = format!("{words} {}", person.id());
-    json!({ "msgtype": "m.text", "body": body, "m.mentions": { "user_ids": [person.id()] } })
-}
-
 /// A text, or nothing.
 pub fn text(value: &Value) -> String {
     value.as_str().unwrap_or_default().to_owned()

@@ -28,6 +28,8 @@ pub(crate) enum Archetype {
     Linked,
     /// What is optional, on: experiments, caches that expire, addresses that are kept.
     Features,
+    /// Modules of the operator's are asked who may log in and what people may do, by the interfaces of old.
+    Modules,
     /// Another homeserver of the same release is there, and rooms are shared with its people.
     Federated,
     /// A generic worker behind nginx serves what it may.
@@ -110,8 +112,12 @@ const OVERRIDE: &str = "override.yaml";
 /// A third one, with nothing in it.
 const EMPTY: &str = "empty.yaml";
 
+/// Where the operator's modules lie, and what they are.
+const CHECKED_BY: &str = "modules/checks.py";
+const CHECKS: &str = include_str!("checks.py");
+
 impl Archetype {
-    pub(crate) const ALL: [Self; 12] = [
+    pub(crate) const ALL: [Self; 13] = [
         Self::Encrypted,
         Self::Frugal,
         Self::Forgetful,
@@ -121,6 +127,7 @@ impl Archetype {
         Self::Split,
         Self::Linked,
         Self::Features,
+        Self::Modules,
         Self::Federated,
         Self::Workers,
         Self::Roles,
@@ -142,6 +149,9 @@ impl Archetype {
                     deployment.file(name, text);
                     deployment.arguments.extend(["--config-path".to_owned(), format!("/data/{name}")]);
                 }
+            }
+            Self::Modules => {
+                deployment.file(CHECKED_BY, CHECKS);
             }
             Self::Federated => {
                 deployment.peers.insert(PEER.to_owned(), Map::new());
@@ -186,6 +196,15 @@ impl Archetype {
                 }
             }
             _ => {}
+        }
+    }
+
+    /// Is a deployment like this, as far as parts of the estate need it?
+    pub(crate) fn is_of(self, deployment: &Deployment) -> bool {
+        match self {
+            Self::Federated => deployment.peers.contains_key(PEER),
+            Self::Modules => deployment.files.contains_key(CHECKED_BY),
+            _ => false,
         }
     }
 
@@ -242,6 +261,12 @@ impl Archetype {
                 "track_appservice_user_ips": true,
                 "track_puppeted_user_ips": true,
             }),
+            Self::Modules => json!({
+                "password_providers": [{ "module": "checks.People", "config": { "word": "the directory's word" } }],
+                "spam_checker": { "module": "checks.Wishes", "config": {} },
+                "third_party_event_rules": { "module": "checks.Rules", "config": {} },
+                "modules": [{ "module": "checks.Later", "config": {} }],
+            }),
             Self::Federated | Self::Workers | Self::Roles => json!({}),
         }
     }
@@ -257,6 +282,7 @@ impl Archetype {
             Self::Split => "split",
             Self::Linked => "linked",
             Self::Features => "features",
+            Self::Modules => "modules",
             Self::Federated => "federated",
             Self::Workers => "workers",
             Self::Roles => "roles",

@@ -337,8 +337,8 @@ impl Scenario {
             .health(rows::FEWER, expect::anything())
             .invariant("the row of the part that is lost must not be as before")
             .edit(|variant| variant.estate = Size::Only(vec![part.name().to_owned()]));
-        if part.place == crate::estate::Place::Federated {
-            scenario = scenario.peer(crate::estate::PEER, json!({}));
+        if let crate::estate::Place::Under(archetype) = part.place {
+            scenario = scenario.edit(|variant| archetype.configure(&mut variant.deployment, &version(release)));
         }
         scenario.is_survival = true;
         scenario

@@ -4,7 +4,7 @@
 mod prelude {
     pub(super) use harness::{
         Method,
-        estate::{Part, Person, Signer, Visit, event, list, naming, text, typed},
+        estate::{Part, Person, Signer, Visit, event, list, text, typed},
         prelude::{Result, Value, eventually, json},
     };
 }
@@ -76,6 +76,7 @@ parts!(
     media,
     media_deleted_later,
     members,
+    modules,
     names_in_rooms,
     odd_content,
     odd_requests,
@@ -98,6 +99,7 @@ parts!(
     registration_tokens,
     rejected_last,
     relations,
+    reloading,
     reported_rooms,
     reports,
     retention,

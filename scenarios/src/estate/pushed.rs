@@ -23,7 +23,7 @@ pub(super) fn part() -> Part {
             // What somebody has left without reading it counts no more.
             let left = it.owner.room(options.clone()).await?;
             person.join(&left).await?;
-            it.owner.send(&left, "m.room.message", naming(&person, "come")).await?;
+            it.owner.send(&left, "m.room.message", it.naming(&person, "come")).await?;
             person.post(&["rooms", &left, "leave"], json!({})).await?;
             let room = it.owner.room(options).await?;
             person.join(&room).await?;
@@ -103,7 +103,7 @@ async fn notifications(it: &Visit) -> Result<Vec<Value>> {
 /// What comes to the gateway of something that is said to somebody in a room, who reads it then.
 async fn pushed(it: &Visit, room: &str) -> Result<Vec<Value>> {
     let person = it.somebody("paged").await?;
-    let said = it.owner.send(room, "m.room.message", naming(&person, "come")).await?;
+    let said = it.owner.send(room, "m.room.message", it.naming(&person, "come")).await?;
     let look = async || -> Result<Vec<Value>> {
         let mut told = notifications(it).await?;
         told.retain(|told| told["event_id"] == *said);

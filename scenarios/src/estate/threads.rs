@@ -17,7 +17,7 @@ pub(super) fn part() -> Part {
                 for answer in 0..2 {
                     let relation = json!({ "rel_type": "m.thread", "event_id": head });
                     // Of a thread that nobody has subscribed to, only who is named hears where there are subscriptions.
-                    let mut content = naming(&person, &format!("answer {answer}"));
+                    let mut content = it.naming(&person, &format!("answer {answer}"));
                     content["m.relates_to"] = relation;
                     it.owner.send(&room, "m.room.message", content).await?;
                 }

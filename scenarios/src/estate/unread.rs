@@ -16,7 +16,7 @@ pub(super) fn part() -> Part {
             for words in ["not read", "nor this"] {
                 it.owner.say(&room, words).await?;
             }
-            it.owner.send(&room, "m.room.message", naming(&person, "hey")).await?;
+            it.owner.send(&room, "m.room.message", it.naming(&person, "hey")).await?;
             // Counts that were made before there were threads, beside such as were made since: some databases have both, and
             // 1.85.0 does not start on them (#15738). Of nobody's, so that nothing else comes by them.
             // After a rollback from there they cannot be made any more.
@@ -70,7 +70,7 @@ async fn read_at_once(it: &Visit) -> Result<Value> {
     let person = it.somebody("attentive").await?;
     let room = it.owner.room(json!({ "preset": "private_chat", "invite": [person.id()] })).await?;
     person.join(&room).await?;
-    let mention = it.owner.send(&room, "m.room.message", naming(&person, "hey")).await?;
+    let mention = it.owner.send(&room, "m.room.message", it.naming(&person, "hey")).await?;
     person.post(&["rooms", &room, "receipt", "m.read", &mention], json!({})).await?;
     let under_way = format!(
         "SELECT event_id FROM events INNER JOIN receipts_linearized USING (event_id) WHERE event_id = '{mention}' AND \
