@@ -165,6 +165,7 @@ impl Keeper {
         let is_had = |place| match place {
             Place::Anywhere => true,
             Place::Under(archetype) => archetype.is_of(deployment),
+            Place::NotUnder(archetype) => !archetype.is_of(deployment),
             Place::NotPorted => !is_ported,
         };
         let has = |part: &&Part| size.has(part) && is_had(part.place);

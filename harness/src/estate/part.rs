@@ -40,6 +40,8 @@ pub(crate) enum Place {
     Anywhere,
     /// Under this configuration.
     Under(Archetype),
+    /// Under any but this.
+    NotUnder(Archetype),
     /// Where the database is not moved from SQLite to PostgreSQL.
     NotPorted,
 }
@@ -168,6 +170,14 @@ impl Part {
     #[must_use]
     pub fn is_checked_by_modules(mut self) -> Self {
         self.place = Place::Under(Archetype::Modules);
+        self
+    }
+
+    /// It is not had where modules of the operator's are asked: up to 1.157.0 a server misreads lists and numbers of events that
+    /// a module of rules has seen, until it is restarted.
+    #[must_use]
+    pub fn is_not_checked_by_modules(mut self) -> Self {
+        self.place = Place::NotUnder(Archetype::Modules);
         self
     }
 

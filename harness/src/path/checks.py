@@ -84,8 +84,8 @@ class Wishes(Module):
     def check_registration_for_spam(self, address, name, requests):
         from synapse.spam_checker_api import RegistrationBehaviour
 
-        is_unwanted = (name or "").startswith("unwanted")
-        return RegistrationBehaviour.DENY if is_unwanted else RegistrationBehaviour.ALLOW
+        is_denied = (name or "").startswith("denied")
+        return RegistrationBehaviour.DENY if is_denied else RegistrationBehaviour.ALLOW
 
     @defer.inlineCallbacks
     def check_media_file_for_spam(self, file, info):

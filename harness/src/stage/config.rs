@@ -193,7 +193,8 @@ pub(crate) fn log_config() -> Map<String, Value> {
             "line": { "format": "%(asctime)s - %(name)s - %(lineno)d - %(levelname)s - %(message)s" },
         },
         "handlers": {
-            "console": { "class": "logging.StreamHandler", "formatter": "line", "stream": "ext://sys.stdout" },
+            // The one there is by itself: what takes its place logs what is written to it, when this is read again.
+            "console": { "class": "logging.StreamHandler", "formatter": "line", "stream": "ext://sys.__stdout__" },
         },
         "root": { "level": "INFO", "handlers": ["console"] },
     }))

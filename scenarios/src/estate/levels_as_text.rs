@@ -4,6 +4,7 @@ use super::prelude::*;
 
 pub(super) fn part() -> Part {
     Part::new("levels as texts")
+        .is_not_checked_by_modules()
         .write(|it: Visit| async move {
             let room = it.shared(json!({ "preset": "private_chat" })).await?;
             let mut levels = it.owner.get(&["rooms", &room, "state", "m.room.power_levels"]).await?;

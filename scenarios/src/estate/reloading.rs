@@ -34,11 +34,15 @@ const EXPECTED: [&str; 3] = ["RELOADING=1", "READY=1", "its log's configuration 
 /// Listens where a service manager would, asks the main process to read anew, and prints what it says.
 fn asking() -> String {
     format!(
-        "import json, os, signal, socket\n\
+        "import glob, json, os, signal, socket\n\
          told, listener = [], socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)\n\
          listener.bind('{SOCKET}')\n\
          listener.settimeout(30)\n\
-         os.kill(1, signal.SIGHUP)\n\
+         def is_main(process):\n\
+         \x20   return b'synapse.app.homeserver' in open(process + '/cmdline', 'rb').read().split(b'\\0')\n\
+         # A container's first process may be one that only starts the others.\n\
+         main = max(int(process[6:]) for process in glob.glob('/proc/[0-9]*') if is_main(process))\n\
+         os.kill(main, signal.SIGHUP)\n\
          try:\n\
          \x20   for _ in range(2):\n\
          \x20       told.append(listener.recv(99).decode())\n\

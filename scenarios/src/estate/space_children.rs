@@ -5,6 +5,7 @@ use super::prelude::*;
 
 pub(super) fn part() -> Part {
     Part::new("rooms shown in a space")
+        .is_not_checked_by_modules()
         .since("1.34.0")
         // On by itself since 1.35.0.
         .config(json!({ "experimental_features": { "spaces_enabled": true } }))

@@ -4,6 +4,7 @@ use super::prelude::*;
 
 pub(super) fn part() -> Part {
     Part::new("spaces")
+        .is_not_checked_by_modules()
         .since("1.60.0")
         .write(|it: Visit| async move {
             let space = it.shared(json!({ "name": "Space", "preset": "public_chat", "creation_content": { "type": "m.space" } })).await?;
