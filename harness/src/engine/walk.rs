@@ -230,9 +230,8 @@ impl<'a> Walking<'a> {
             Err(error) => return Err((riders, error)),
         };
         let is_ported = walk.legs.iter().any(|leg| leg.ported);
-        let keeper = |size| {
-            estate::Keeper::new(&engine.estate, size, &walk.deployment, is_ported, engine.tolerances.clone())
-        };
+        let keeper =
+            |size| estate::Keeper::new(&engine.estate, size, &walk.deployment, is_ported, engine.tolerances.clone());
         let mut estate = walk.estate.as_ref().map(keeper);
         let mut deployment = walk.deployment.clone();
         if let Some(estate) = &mut estate {

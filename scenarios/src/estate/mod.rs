@@ -131,6 +131,7 @@ parts!(
     to_device,
     to_device_of_old,
     tokens,
+    tools,
     topics,
     uia,
     unread,
