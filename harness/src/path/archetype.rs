@@ -102,9 +102,9 @@ const BACKGROUND: &str = "background";
 /// The worker that keeps media.
 pub(super) const MEDIA: &str = "media";
 
-/// Where the one is found who writes.
+/// Where those are found who write.
 fn written_by() -> Value {
-    json!({ WRITER: { "host": WRITER, "port": PORT } })
+    [WRITER, MEDIA].into_iter().map(|name| (name, json!({ "host": name, "port": PORT }))).collect()
 }
 
 /// Where the second configuration file lies.
@@ -186,7 +186,7 @@ impl Archetype {
                         name: MEDIA.to_owned(),
                         app: "synapse.app.media_repository".to_owned(),
                         // No more than upstream's documentation says.
-                        resources: vec!["media".to_owned()],
+                        resources: ["media", "replication"].map(str::to_owned).to_vec(),
                         config: Map::from_iter(keeps),
                     });
                     deployment.config(json!({

@@ -71,6 +71,13 @@ pub(crate) fn homeserver(
         document.shift_remove(key);
     }
     merge(&mut document, deployment.config.clone());
+    // Who keeps media writes down what is quarantined, where that is written down.
+    if *release >= v("1.152.0rc1")
+        && let Some(keeper) = deployment.config.get("media_instance_running_background_jobs")
+        && let Some(writers) = document.get_mut("stream_writers").and_then(Value::as_object_mut)
+    {
+        writers.entry("quarantined_media_changes").or_insert_with(|| json!([keeper]));
+    }
     document
 }
 

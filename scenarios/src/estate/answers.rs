@@ -34,7 +34,7 @@ pub(super) fn part() -> Part {
             }
             Ok(json!(failing))
         })
-        .loses("DELETE FROM access_tokens")
+        .loses("DELETE FROM access_tokens WHERE user_id NOT LIKE '@owner%'")
 }
 
 /// Where admins are.

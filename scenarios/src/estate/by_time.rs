@@ -5,6 +5,7 @@ use super::prelude::*;
 pub(super) fn part() -> Part {
     Part::new("events by time")
         .since("1.80.0")
+        .loses("UPDATE events SET origin_server_ts = 0")
         .write(|it: Visit| async move {
             let room = it.shared(json!({ "name": "In time", "preset": "private_chat" })).await?;
             let said = it.owner.say(&room, "now").await?;

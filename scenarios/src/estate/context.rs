@@ -4,6 +4,7 @@ use super::prelude::*;
 
 pub(super) fn part() -> Part {
     Part::new("context")
+        .loses("DELETE FROM event_json")
         .write(|it: Visit| async move {
             let room = it.shared(json!({ "name": "In context", "preset": "private_chat" })).await?;
             let mut said = Vec::new();

@@ -5,6 +5,7 @@ use super::prelude::*;
 
 pub(super) fn part() -> Part {
     Part::new("going on")
+        .loses("DELETE FROM event_forward_extremities")
         .write(|it: Visit| async move {
             let room = it.shared(json!({ "name": "Goes on", "preset": "public_chat" })).await?;
             let before = it.owner.say(&room, "before").await?;

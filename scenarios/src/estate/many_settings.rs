@@ -14,16 +14,23 @@ pub(super) fn part() -> Part {
             let settings: Value = (0..40).map(setting).collect();
             let room = it.shared(json!({ "preset": "private_chat", "initial_state": settings })).await?;
             // One by one, as a slow machine takes its time for each.
+            let mut last = String::new();
             for index in 40..110 {
-                it.owner.state(&room, "test.setting", &index.to_string(), json!({ "value": index })).await?;
+                last = it.owner.state(&room, "test.setting", &index.to_string(), json!({ "value": index })).await?;
             }
-            Ok(json!({ "room": room }))
+            Ok(json!({ "room": room, "last": last }))
         })
         .read(|it: Visit| async move {
             let Ok(room) = it.kept("room") else { return Ok(json!("written once")) };
-            let state = it.friend.get(&["rooms", &room, "state"]).await?;
-            let mut values: Vec<i64> = list(&state).iter().filter_map(|event| event["content"]["value"].as_i64()).collect();
-            values.sort_unstable();
-            Ok(json!(values))
+            let values = |state: &Value| -> Vec<i64> {
+                let mut values: Vec<i64> =
+                    list(state).iter().filter_map(|event| event["content"]["value"].as_i64()).collect();
+                values.sort_unstable();
+                values
+            };
+            let now = it.friend.get(&["rooms", &room, "state"]).await?;
+            // What it was is told by state groups.
+            let then = it.friend.get(&["rooms", &room, "context", &it.kept("last")?, "?limit=0"]).await?;
+            Ok(json!({ "now": values(&now), "then": values(&then["state"]) }))
         })
 }

@@ -18,7 +18,7 @@ pub(super) fn part() -> Part {
             unheeded.extend(do_what_they_may(&it).await?);
             Ok(json!(unheeded))
         })
-        .loses("DELETE FROM access_tokens")
+        .loses("DELETE FROM access_tokens WHERE user_id NOT LIKE '@owner%'")
 }
 
 /// Who has an account, who has none yet, and who gives an address: what of that does not go.

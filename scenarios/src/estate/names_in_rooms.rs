@@ -14,13 +14,11 @@ pub(super) fn part() -> Part {
         })
         .read(|it: Visit| async move {
             // On 1.19.0 they are held to how often somebody may join (#8153); looked at there and where that was mended.
-            if !it.from("1.19.0rc1") || it.from("1.20.0rc1") || !it.is_first_time("names in rooms") {
-                return Ok(json!(200));
-            }
+            let is_due = it.from("1.19.0rc1") && !it.from("1.20.0rc1") && it.is_first_time("names in rooms");
             let (person, room) = (it.somebody("fickle").await?, it.kept("room")?);
             let path = ["rooms", &room, "state", "m.room.member", person.id()];
             let mut status = 200;
-            for number in 0..MANY {
+            for number in 0..if is_due { MANY } else { 1 } {
                 let member = json!({ "membership": "join", "displayname": format!("name {number}") });
                 status = person.answer(Method::PUT, &path, Some(member)).await?.status();
                 if status != 200 {
@@ -29,5 +27,5 @@ pub(super) fn part() -> Part {
             }
             Ok(json!(status))
         })
-        .loses("DELETE FROM access_tokens")
+        .loses("DELETE FROM access_tokens WHERE user_id NOT LIKE '@owner%'")
 }

@@ -5,6 +5,7 @@ use super::prelude::*;
 pub(super) fn part() -> Part {
     Part::new("passwords")
         .fills(&["users"])
+        .loses("UPDATE users SET password_hash = NULL WHERE name LIKE '@returner%'")
         .write(|it: Visit| async move {
             let person = it.somebody("returner").await?;
             let first = login(&it, person.id(), person.password()).await?;

@@ -65,7 +65,7 @@ pub(super) fn part() -> Part {
                 erased_are_not_listed(&it).await?,
             ]))
         })
-        .loses("DELETE FROM access_tokens")
+        .loses("DELETE FROM access_tokens WHERE user_id NOT LIKE '@owner%'")
 }
 
 /// Somebody leaves, and wants to be forgotten.

@@ -22,10 +22,10 @@ pub(super) fn part() -> Part {
             let after = eventually(lines, |lines| lines.len() > before).await?;
             let is_read = if after.len() > before { "its log's configuration is read" } else { "nothing is read" };
             // And goes on.
-            it.owner.get(&["account", "whoami"]).await?;
+            it.friend.get(&["account", "whoami"]).await?;
             Ok(told.iter().map(String::as_str).chain([is_read]).collect())
         })
-        .loses("DELETE FROM access_tokens")
+        .loses("DELETE FROM access_tokens WHERE user_id NOT LIKE '@owner%'")
 }
 
 /// What it tells, and that it does so.
