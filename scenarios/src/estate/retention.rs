@@ -8,6 +8,7 @@ pub(super) fn part() -> Part {
         // every update after: see the track record.
         .since("1.6.0")
         .fills(&["room_retention"])
+        .loses("DELETE FROM event_json")
         .write(|it: Visit| async move {
             let room = it.shared(json!({ "name": "Short-lived", "preset": "private_chat" })).await?;
             // So short that they would be gone when they are looked at. Not while the count is still to be made, which what is

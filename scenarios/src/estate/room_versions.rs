@@ -5,6 +5,7 @@ use super::prelude::*;
 pub(super) fn part() -> Part {
     Part::new("room versions")
         .since("0.99.0")
+        .loses("DELETE FROM current_state_events")
         .write(|it: Visit| async move {
             let mut rooms = json!({});
             // All of them once, and on later legs the one that the release prefers.

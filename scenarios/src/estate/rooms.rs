@@ -6,6 +6,7 @@ pub(super) fn part() -> Part {
     Part::new("room state")
         .fills(&["rooms", "current_state_events", "state_groups", "state_groups_state", "event_to_state_groups"])
         .rides_along()
+        .loses("DELETE FROM current_state_events")
         .write(|it: Visit| async move {
             let setting = |index: i32| {
                 let content = json!({ "value": index, "nested": { "text": "ünïcode ✓", "list": [1, null, "x"] } });

@@ -6,6 +6,7 @@ pub(super) fn part() -> Part {
     Part::new("spaces")
         .is_not_checked_by_modules()
         .since("1.60.0")
+        .loses("DELETE FROM current_state_events")
         .write(|it: Visit| async move {
             let space = it.shared(json!({ "name": "Space", "preset": "public_chat", "creation_content": { "type": "m.space" } })).await?;
             for (order, suggested) in [("b", true), ("a", false)] {

@@ -5,6 +5,7 @@ use super::prelude::*;
 pub(super) fn part() -> Part {
     Part::new("sync tokens")
         .fills(&["stream_ordering_to_exterm"])
+        .loses("DELETE FROM event_json")
         .write(|it: Visit| async move {
             let room = it.shared(json!({ "name": "Goes on", "preset": "private_chat" })).await?;
             for number in 0..3 {

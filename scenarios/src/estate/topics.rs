@@ -5,6 +5,7 @@ use super::prelude::*;
 pub(super) fn part() -> Part {
     Part::new("topics")
         .since("1.60.0")
+        .loses("DELETE FROM event_search")
         .write(|it: Visit| async move {
             let options = json!({ "name": "Voltmeter", "topic": "about galvanometer", "preset": "private_chat" });
             Ok(json!({ "room": it.owner.room(options).await? }))

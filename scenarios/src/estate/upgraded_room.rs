@@ -5,6 +5,7 @@ use super::prelude::*;
 pub(super) fn part() -> Part {
     Part::new("upgraded room")
         .since("1.5.0")
+        .loses("DELETE FROM current_state_events")
         .write(|it: Visit| async move {
             let old = it.shared(json!({ "name": "Old house", "preset": "private_chat", "room_version": "4" })).await?;
             let answer = it.owner.post(&["rooms", &old, "upgrade"], json!({ "new_version": "5" })).await?;
