@@ -309,9 +309,9 @@ impl Visit {
     /// alone tells nobody).
     pub fn naming(&self, person: &Person, words: &str) -> Value {
         let mut content = serde_json::json!({ "msgtype": "m.text", "body": format!("{words} {}", person.id()) });
-        // From 1.81.0 to 1.153.0 such a message is refused where a module sees it first (#19634).
+        // From 1.142.0 to 1.153.0 such a message is refused where a module sees it first (#19634).
         let is_seen_before = Archetype::Modules.is_of(self.live.deployment());
-        if !is_seen_before || !self.from("1.81.0rc1") || self.from("1.154.0rc1") {
+        if !is_seen_before || !self.from("1.142.0rc1") || self.from("1.154.0rc1") {
             content["m.mentions"] = serde_json::json!({ "user_ids": [person.id()] });
         }
         content

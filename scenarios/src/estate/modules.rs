@@ -109,8 +109,8 @@ async fn do_what_they_may_not(it: &Visit) -> Result<Vec<&'static str>> {
 async fn do_what_they_may(it: &Visit) -> Result<Vec<&'static str>> {
     let room = it.kept("room")?;
     let mut unheeded = Vec::new();
-    // Refused from 1.81.0 to 1.153.0 where a module sees it first (#19634).
-    if super::is_looked_for(it, "1.81.0rc1", "1.82.0rc1", "1.154.0rc1") {
+    // Refused from 1.142.0 to 1.153.0 where a module sees it first (#19634).
+    if super::is_looked_for(it, "1.142.0rc1", "1.143.0rc1", "1.154.0rc1") {
         let mentions = json!({ "msgtype": "m.text", "body": "you", "m.mentions": { "user_ids": [it.friend.id()] } });
         let path = ["rooms", &room, "send", "m.room.message", &it.live.unique("txn")];
         unheeded.extend(refused([(

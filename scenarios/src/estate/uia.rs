@@ -7,6 +7,7 @@ pub(super) fn part() -> Part {
         .since("1.16.0")
         .is_not_ported()
         .fills(&["ui_auth_sessions"])
+        .loses("DELETE FROM ui_auth_sessions_ips; DELETE FROM ui_auth_sessions")
         .consumed_by_reading()
         .write(|it: Visit| async move {
             let person = it.somebody("interrupted").await?;
