@@ -4,6 +4,7 @@ use super::prelude::*;
 
 pub(super) fn part() -> Part {
     Part::new("room versions")
+        .is_not_checked_by_modules()
         .since("0.99.0")
         .loses("DELETE FROM current_state_events")
         .write(|it: Visit| async move {
