@@ -173,8 +173,8 @@ impl Part {
         self
     }
 
-    /// It is not had where modules of the operator's are asked: up to 1.157.0 a server misreads lists and numbers of events that
-    /// a module of rules has seen, until it is restarted.
+    /// It is not had where modules of the operator's are asked: a server (1.141.0 still, 1.162.0 no more) misreads lists and
+    /// mappings of events that a module of rules has seen, until it is restarted.
     #[must_use]
     pub fn is_not_checked_by_modules(mut self) -> Self {
         self.place = Place::NotUnder(Archetype::Modules);
