@@ -55,8 +55,7 @@ impl Queue {
             state.waiting.insert(key, sender);
             receiver
         };
-        // Whoever ends a turn hands it on, and the queue is there as long as anybody waits.
-        coming.await.unwrap_or_else(|_| Turn(self.clone()))
+        coming.await.expect("whoever ends a turn hands it on")
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

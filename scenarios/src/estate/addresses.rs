@@ -29,9 +29,7 @@ pub(super) fn part() -> Part {
             let person = it.somebody("addressed").await?;
             let capitals = it.kept("address")?.to_uppercase();
             let third = person.get(&["account", "3pid"]).await?;
-            let identifier = json!({ "type": "m.id.thirdparty", "medium": "email", "address": capitals });
-            let login = json!({ "type": "m.login.password", "identifier": identifier, "password": person.password() });
-            let login = it.anonymous().answer(Method::POST, &["login"], Some(login)).await?;
+            let login = super::passwords::try_to_log_in_by_address(&it, &capitals, person.password()).await?;
             let mails = person.answer(Method::POST, &["pushers", "set"], Some(pusher("email", &capitals))).await?;
             Ok(json!({
                 "own": list(&third["threepids"]).iter().map(|one| json!([one["medium"], one["address"]])).collect::<Value>(),

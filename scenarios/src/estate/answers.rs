@@ -34,7 +34,7 @@ pub(super) fn part() -> Part {
             }
             Ok(json!(failing))
         })
-        .loses("DELETE FROM access_tokens WHERE user_id NOT LIKE '@owner%'")
+        .loses(LOG_OUT)
 }
 
 /// Where admins are.

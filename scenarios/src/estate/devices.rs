@@ -6,7 +6,7 @@ pub(super) fn part() -> Part {
     Part::new("devices")
         .fills(&["devices", "access_tokens"])
         .rides_along()
-        .loses("DELETE FROM devices; DELETE FROM access_tokens WHERE user_id NOT LIKE '@owner%'")
+        .loses(&format!("DELETE FROM devices; {LOG_OUT}"))
         .write(|it: Visit| async move {
             let person = it.somebody("devoted").await?;
             let login = json!({

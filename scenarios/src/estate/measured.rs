@@ -32,7 +32,7 @@ pub(super) fn part() -> Part {
                 "locks are cleaned up by one": locks_are_cleaned_up_by_one(&it).await?,
             }))
         })
-        .loses("DELETE FROM access_tokens WHERE user_id NOT LIKE '@owner%'")
+        .loses(LOG_OUT)
 }
 
 /// Is there one process that cleans up locks, and not one more for all that is said, as on 1.91.0 (#16220)?

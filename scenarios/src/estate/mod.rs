@@ -7,6 +7,9 @@ mod prelude {
         estate::{Part, Person, Signer, Visit, event, list, text, typed},
         prelude::{Result, Value, eventually, json},
     };
+
+    /// How a control logs everybody out but those who own most: the first of them takes part in each later leg's room.
+    pub(super) const LOG_OUT: &str = "DELETE FROM access_tokens WHERE user_id NOT LIKE '@owner%'";
 }
 
 /// Declares the modules, and lists what their `part` makes.

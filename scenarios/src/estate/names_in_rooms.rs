@@ -27,5 +27,5 @@ pub(super) fn part() -> Part {
             }
             Ok(json!(status))
         })
-        .loses("DELETE FROM access_tokens WHERE user_id NOT LIKE '@owner%'")
+        .loses(LOG_OUT)
 }

@@ -23,7 +23,7 @@ pub(super) fn part() -> Part {
             }
             Ok(json!(told))
         })
-        .loses("DELETE FROM access_tokens WHERE user_id NOT LIKE '@owner%'")
+        .loses(LOG_OUT)
 }
 
 /// Told each time: first it is tried, and then known, by the third time at the latest.

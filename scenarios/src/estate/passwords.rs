@@ -34,3 +34,10 @@ pub(super) async fn try_to_log_in(it: &Visit, user: &str, password: &str) -> Res
     });
     it.anonymous().answer(Method::POST, &["login"], Some(body)).await
 }
+
+/// What is said to who gives a mail address and a password.
+pub(super) async fn try_to_log_in_by_address(it: &Visit, address: &str, password: &str) -> Result<harness::Answer> {
+    let identifier = json!({ "type": "m.id.thirdparty", "medium": "email", "address": address });
+    let body = json!({ "type": "m.login.password", "identifier": identifier, "password": password });
+    it.anonymous().answer(Method::POST, &["login"], Some(body)).await
+}

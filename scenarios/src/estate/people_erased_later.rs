@@ -65,7 +65,7 @@ pub(super) fn part() -> Part {
                 erased_are_not_listed(&it).await?,
             ]))
         })
-        .loses("DELETE FROM access_tokens WHERE user_id NOT LIKE '@owner%'")
+        .loses(LOG_OUT)
 }
 
 /// Somebody leaves, and wants to be forgotten.
@@ -101,9 +101,10 @@ async fn taken_back(it: &Visit, person: &Person) -> Result<Value> {
     // It can be done since 1.18.0. From 1.19.0 to 1.20.1 it fails for who was erased (#8362), and from 1.150.0 to 1.156.0 they
     // cannot have a name (#19902): looked for on the first or the last of these releases, or every walk that ends on one of
     // them would show it.
-    let is_looked_for = it.from("1.21.0rc1") && !it.from("1.150.0rc1")
+    let is_looked_for = it.from("1.21.0rc1")
+        && !it.from("1.151.0rc1")
         // What is older comes to 1.150.0 for what it has mended.
-        || it.from("1.150.0rc1") && !it.from("1.151.0rc1") && it.written_from("1.149.0rc1")
+        && (!it.from("1.150.0rc1") || it.written_from("1.149.0rc1"))
         || it.from("1.156.0rc1")
         || it.from("1.19.0rc1") && !it.from("1.19.1");
     // Since 1.157.0 it fails as long as an index of profiles is to be made. Every database that begins undrained there would

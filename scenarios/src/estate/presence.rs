@@ -5,7 +5,7 @@ use super::prelude::*;
 pub(super) fn part() -> Part {
     Part::new("presence")
         .since("1.60.0")
-        .loses("DELETE FROM access_tokens WHERE user_id NOT LIKE '@owner%'")
+        .loses(LOG_OUT)
         .write(|it: Visit| async move {
             // Who watches knows nobody else.
             let watcher = it.somebody("looking").await?;

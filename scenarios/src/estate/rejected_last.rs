@@ -31,5 +31,5 @@ pub(super) fn part() -> Part {
             let person = it.somebody("rejecting").await?;
             Ok(json!(person.answer(Method::GET, &["sync", &query], None).await?.status()))
         })
-        .loses("DELETE FROM access_tokens WHERE user_id NOT LIKE '@owner%'")
+        .loses(LOG_OUT)
 }

@@ -25,7 +25,7 @@ pub(super) fn part() -> Part {
             it.friend.get(&["account", "whoami"]).await?;
             Ok(told.iter().map(String::as_str).chain([is_read]).collect())
         })
-        .loses("DELETE FROM access_tokens WHERE user_id NOT LIKE '@owner%'")
+        .loses(LOG_OUT)
 }
 
 /// What it tells, and that it does so.

@@ -7,7 +7,7 @@ pub(super) fn part() -> Part {
     Part::new("synchronising")
         // After a restart on SQLite, older ones may give the same account data again and again (upstream: PR 16540).
         .since("1.100.0")
-        .loses("DELETE FROM access_tokens WHERE user_id NOT LIKE '@owner%'")
+        .loses(LOG_OUT)
         .write(|it: Visit| async move {
             // Nobody else has to do with them, so that nothing comes that is not this part's.
             let (person, speaker) = (it.somebody("up-to-date").await?, it.somebody("speaking").await?);

@@ -5,8 +5,8 @@ use super::prelude::*;
 pub(super) fn part() -> Part {
     Part::new("timeline")
         .fills(&["events", "event_json", "event_edges", "event_auth", "state_events", "event_forward_extremities"])
-        .loses("DELETE FROM event_json")
         .fills(&["event_auth_chains", "event_auth_chain_links", "room_depth", "current_state_delta_stream"])
+        .loses("DELETE FROM event_json")
         .rides_along()
         .write(|it: Visit| async move {
             let room = it.owner.room(json!({ "name": "Lobby", "topic": "Everything in its place" })).await?;

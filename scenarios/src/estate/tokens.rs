@@ -6,7 +6,7 @@ pub(super) fn part() -> Part {
     Part::new("OpenID and delegated tokens")
         .since("1.31.0")
         .fills(&["open_id_tokens", "access_tokens"])
-        .loses("DELETE FROM open_id_tokens; DELETE FROM access_tokens WHERE user_id NOT LIKE '@owner%'")
+        .loses(&format!("DELETE FROM open_id_tokens; {LOG_OUT}"))
         .write(|it: Visit| async move {
             let path = ["user", it.friend.id(), "openid", "request_token"];
             let token = it.friend.post(&path, json!({})).await?;

@@ -9,8 +9,8 @@ pub(super) fn part() -> Part {
         .write(|it: Visit| async move {
             let person = it.somebody("exported").await?;
             let room = person.room(json!({ "preset": "private_chat" })).await?;
-            let said = person.say(&room, "to be taken along").await?;
-            Ok(json!({ "room": room, "said": said, "waiting": [] }))
+            person.say(&room, "to be taken along").await?;
+            Ok(json!({ "room": room, "waiting": [] }))
         })
         .read(|it: Visit| async move {
             if !it.is_first_time("tools") {

@@ -28,7 +28,7 @@ pub(super) fn part() -> Part {
                 "who is new": newcomer(&it).await?,
             }))
         })
-        .loses("DELETE FROM access_tokens WHERE user_id NOT LIKE '@owner%'")
+        .loses(LOG_OUT)
 }
 
 /// What is answered to somebody new, and whether they are who they should be.
